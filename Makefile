@@ -1,0 +1,31 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+REPOSITORY ?= file
+LOG_SYSTEM ?= local
+
+.PHONY: demo test lint unit clean
+
+demo: .venv/installed  ## the agent with file repositories, local log store and all stand-ins
+	$(PYTHON) -m fixtures.demo --repository $(REPOSITORY) --log-system $(LOG_SYSTEM)
+
+test: .venv/installed .servers/installed lint  ## everything: format, lint, types, layers, all tests
+	$(PYTHON) -m pytest
+
+unit: .venv/installed  ## the tests that need no server: seconds
+	$(PYTHON) -m pytest tests/unit
+
+lint: .venv/installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.venv/installed: pyproject.toml constraints.txt scripts/install-python
+	scripts/install-python
+
+.servers/installed: scripts/install-servers fixtures/servers/requirements-seaweedfs.txt fixtures/servers/requirements-gcs.txt fixtures/servers/package.json
+	scripts/install-servers
+
+clean:
+	rm -rf .venv .servers .demo

@@ -1,0 +1,1 @@
+"""What every part stands on: errors, durable files, time limits, secrets kept out of sight."""

@@ -1,0 +1,50 @@
+"""Blocking libraries in bounded threads, each call with a time limit."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from harmony_agent.core.errors import OutcomeUnknown
+
+__all__ = ["Workers"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workers:
+    """A small pool for one blocking resource; a call that exceeds its limit is given up.
+
+    A thread can't be stopped: a call given up keeps its thread until the library returns, so the
+    pool's size also bounds how much can hang.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
+
+    async def run(
+        self, limit: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `call` in the pool; raises OutcomeUnknown after `limit` seconds."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(future)
+        except TimeoutError as error:
+            if future.done() and not future.cancelled() and future.exception() is error:
+                raise  # the call's own time-out, not ours
+            future.add_done_callback(_forget)
+            raise OutcomeUnknown(f"{self._name}: no answer within {limit:g} s") from error
+
+    def close(self) -> None:
+        """Take no more calls; those that hang are left behind."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _forget(future: "asyncio.Future[object]") -> None:
+    """Retrieve the late result, so that asyncio does not report it as never looked at."""
+    if not future.cancelled():
+        future.exception()

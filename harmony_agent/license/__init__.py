@@ -1,0 +1,1 @@
+"""The enterprise license: verification, grace, mail, ticket."""

@@ -1,0 +1,1 @@
+"""What the agent tells others about its life: probes' state, signal files, drain, own log."""

@@ -1,0 +1,1 @@
+"""The two shared repositories: one narrow interface, five connectors, layout and lease."""

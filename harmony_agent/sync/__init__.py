@@ -1,0 +1,1 @@
+"""Harmony's home and the repositories in step: compare (pure), plan, apply; two policies."""
