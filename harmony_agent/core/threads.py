@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from harmony_agent.core.errors import OutcomeUnknown
 
@@ -44,7 +44,7 @@ class Workers:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _forget(future: "asyncio.Future[object]") -> None:
+def _forget(future: asyncio.Future[Any]) -> None:
     """Retrieve the late result, so that asyncio does not report it as never looked at."""
     if not future.cancelled():
         future.exception()

@@ -41,7 +41,9 @@ class Report:
 
     def mistake(self, source: str, key: str, wrong: str, right: str = "") -> None:
         """Something that has to be put right before the agent can run."""
-        self.mistakes.append(Mistake(source, key, wrong, right))
+        found = Mistake(source, key, wrong, right)
+        if found not in self.mistakes:
+            self.mistakes.append(found)
 
     def warning(self, source: str, key: str, wrong: str, right: str = "") -> None:
         """Something odd that the agent can live with."""
