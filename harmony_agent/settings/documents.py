@@ -39,6 +39,7 @@ _HARMONYS_OWN: Final = frozenset(
 )  # fmt: skip
 _TOP_LEVEL: Final = ("type", "rootPath", "connectorProperties", "advancedProperties")
 _PLACEHOLDER: Final = re.compile(r"<[\w -]+>")
+_STILL_PLACEHOLDER: Final = "still holds the example's placeholder"
 _VALUE_ERROR: Final = "Value error, "
 
 
@@ -106,7 +107,9 @@ def _read_connector(
         return None
     given = _by_canonical_name(properties, chosen, source, report)
     root = document.get("rootPath")
-    if root and "root" in chosen.model_fields:
+    if isinstance(root, str) and _PLACEHOLDER.fullmatch(root.strip()):
+        report.mistake(source, "rootPath", _STILL_PLACEHOLDER, "put a folder or leave it out")
+    elif root and "root" in chosen.model_fields:
         # Upstream writes it beside connectorProperties for all types but `file`.
         given.setdefault("rootPath", ("rootPath", root))
     return _validate(given, chosen, source, report)
@@ -125,7 +128,7 @@ def _by_canonical_name(
             if key.lower() not in _HARMONYS_OWN:
                 _warn_unknown(source, "connectorProperties.", key, list(names.values()), report)
         elif isinstance(value, str) and _PLACEHOLDER.fullmatch(value.strip()):
-            report.mistake(source, place, "still holds the example's placeholder", "")
+            report.mistake(source, place, _STILL_PLACEHOLDER, "put the real value")
             given[canonical] = (place, None)
         elif value not in (None, ""):
             given[canonical] = (place, value)
@@ -204,5 +207,7 @@ def _description(chosen: type[BaseModel], name: str) -> str:
         names = alias.choices if isinstance(alias, AliasChoices) else [field_name]
         if name in names and field.description:
             text = " ".join(field.description.split())
-            return "it should be " + text[0].lower() + text[1:].rstrip(".")
+            if text[1].islower() or text[1] == " ":  # not an abbreviation
+                text = text[0].lower() + text[1:]
+            return "it should be " + text.rstrip(".")
     return ""

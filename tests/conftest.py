@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+import asyncio
+import inspect
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Give each synchronous test an event loop, and close it.
+
+    looptime's plugin asks for the current loop before every test; without one the policy makes
+    one that nobody closes, and warnings are errors here.
+    """
+    if inspect.iscoroutinefunction(getattr(item, "obj", None)):
+        return (yield)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return (yield)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

@@ -1,0 +1,1 @@
+"""The agent: root tasks, directories."""

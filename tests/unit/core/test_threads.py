@@ -1,0 +1,51 @@
+"""Blocking calls in bounded threads."""
+
+import asyncio
+import threading
+
+import pytest
+
+from harmony_agent.core.errors import OutcomeUnknown
+from harmony_agent.core.threads import Workers
+
+
+async def test_a_call_that_hangs_is_given_up_and_the_pool_goes_on() -> None:
+    """After the limit the caller gets OutcomeUnknown, and other calls still run."""
+    workers = Workers("test", 2)
+    release = threading.Event()
+    try:
+        with pytest.raises(OutcomeUnknown, match=r"no answer within 0\.05 s"):
+            await workers.run(0.05, release.wait)
+        assert await workers.run(5, lambda: "done") == "done"
+    finally:
+        release.set()
+        workers.close()
+
+
+async def test_what_the_call_raises_reaches_the_caller() -> None:
+    """An exception of the call is raised unchanged, a TimeoutError of its own too."""
+    workers = Workers("test", 1)
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    try:
+        with pytest.raises(KeyError):
+            await workers.run(5, fail, KeyError("x"))
+        with pytest.raises(TimeoutError, match="the call's own"):
+            await workers.run(5, fail, TimeoutError("the call's own"))
+    finally:
+        workers.close()
+
+
+async def test_cancelling_the_caller_does_not_wait_for_the_call() -> None:
+    """A caller that is cancelled ends at once though its call hangs."""
+    workers = Workers("test", 1)
+    release = threading.Event()
+    task = asyncio.create_task(workers.run(60, release.wait))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    workers.close()

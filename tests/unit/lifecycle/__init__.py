@@ -1,0 +1,1 @@
+"""Lifecycle: probes' state, signal files, drain, own log."""

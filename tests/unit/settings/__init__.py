@@ -1,0 +1,1 @@
+"""Settings: environment, flags, secret files."""
