@@ -50,6 +50,7 @@ class Health:
     startup_steps: tuple[str, ...] = ("repositories", "first-pull", "license")
     clock: Clock = time.monotonic
     harmony_may_run: bool = True  # answered by /harmony/livez
+    on_started: Callable[[], None] = lambda: None  # called once, when the last step is passed
     sections: dict[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
     _loops: dict[str, _Loop] = field(default_factory=dict)
     _conditions: dict[str, Condition] = field(default_factory=dict)
@@ -81,7 +82,10 @@ class Health:
     # startup
     def pass_step(self, step: str, message: str = "") -> None:
         """A startup step is done; steps are passed once and never taken back."""
+        was_started = self.started
         self._passed[step] = message
+        if self.started and not was_started:
+            self.on_started()
 
     @property
     def started(self) -> bool:
