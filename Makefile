@@ -6,10 +6,13 @@ LOG_SYSTEM ?= local
 
 .PHONY: demo test lint unit clean
 
-demo: .venv/installed  ## the agent with file repositories, local log store and all stand-ins
+# Real servers are installed only where a demo needs one: make demo REPOSITORY=s3
+NEEDS_SERVER = $(filter-out file,$(REPOSITORY))
+
+demo: .venv/installed $(if $(NEEDS_SERVER),.servers/installed)  ## the agent with all stand-ins
 	$(PYTHON) -m fixtures.demo --repository $(REPOSITORY) --log-system $(LOG_SYSTEM)
 
-test: .venv/installed .servers/installed lint  ## everything: format, lint, types, layers, all tests
+test: .venv/installed .servers/installed lint  ## format, lint, types, layers, all tests
 	$(PYTHON) -m pytest
 
 unit: .venv/installed  ## the tests that need no server: seconds

@@ -1,0 +1,34 @@
+"""Whether the administrator can be mailed at all, and the way a mail takes."""
+
+from pathlib import Path
+
+from harmony_agent.core.threads import Workers
+from harmony_agent.license.mail import Facts, compose
+from harmony_agent.license.smtp import PostOffice, parse_smtp_url
+from harmony_agent.settings.model import MailSettings
+
+__all__ = ["Mailroom"]
+
+
+class Mailroom:
+    """Composes and sends mails by the settings; `missing` says why it can't, None if it can."""
+
+    def __init__(self, settings: MailSettings, ca_bundle: Path | None, workers: Workers) -> None:
+        self.missing: str | None = None
+        self._administrator = settings.administrator or ""
+        self._sender = settings.sender or self._administrator
+        url = settings.smtp_url.get_secret_value() if settings.smtp_url else None
+        if not self._administrator:
+            self.missing = "the administrator can't be mailed: set HARMONY_AGENT_ADMIN_EMAIL"
+        elif url is None:
+            self.missing = "the administrator can't be mailed: set HARMONY_AGENT_SMTP_URL"
+        else:
+            try:
+                self._office = PostOffice(parse_smtp_url(url), ca_bundle, workers)
+            except ValueError as error:
+                self.missing = f"the administrator can't be mailed: {error}"
+
+    async def send(self, kind: str, facts: Facts) -> None:
+        """Send the mail of this kind; only if nothing is `missing`. Raises Unavailable (try
+        again) and Refused (a person has to change something)."""
+        await self._office.send(compose(kind, facts, self._sender, self._administrator))

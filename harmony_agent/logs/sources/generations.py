@@ -1,0 +1,216 @@
+"""The log and the files it was put away to: opened alike, whether plain, gzip or zip.
+
+Which names and forms Harmony's archive uses is not documented, so a file counts by what is in it.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from harmony_agent.logs.sources.position import Position
+
+__all__ = ["Generation", "Incomplete", "Seen", "Source", "archived", "open_source"]
+
+log = logging.getLogger(__name__)
+
+_HEAD: Final = 1024  # bytes of a file's beginning that its fingerprint holds
+_TAIL: Final = 256  # and of those before the offset: the last event, with its date and number
+_KEY: Final = 64 * 1024  # bytes by which a file and its packed copy are known as the same
+
+# Packed files are unpacked to memory up to this size, to a temporary file beyond it.
+_UNPACKED_IN_MEMORY: Final = 8 * 1024 * 1024
+
+# Packing cuts times of change to whole seconds (gzip) or to two (zip).
+_COARSE_NS: Final = 2_000_000_000
+_PACKED: Final = (".gz", ".zip")
+
+# A packed file that can't be read yet is being written; after this long it is broken.
+_PACKING_SECONDS: Final = 60.0
+
+
+class Incomplete(Exception):
+    """A packed file that is still being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One file that is or was the log; `modified` in nanoseconds."""
+
+    path: Path
+    modified: int
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The bytes before a position that identify it: the file's beginning, and the last ones."""
+
+    head: bytes
+    tail: bytes
+
+    def fingerprint(self) -> str:
+        """Their hash."""
+        return hashlib.blake2b(self.head + self.tail, digest_size=16).hexdigest()
+
+    def then(self, data: bytes) -> "Seen":
+        """What is seen after reading on through `data`."""
+        head = (self.head + data[:_HEAD])[:_HEAD] if len(self.head) < _HEAD else self.head
+        return Seen(head, (self.tail + data[-_TAIL:])[-_TAIL:])
+
+
+class Source:
+    """An open generation, read by offset. All methods raise OSError."""
+
+    def __init__(self, generation: Generation, file: BinaryIO, status: os.stat_result) -> None:
+        """`status` is that of the file on disk, `file` its content."""
+        self.generation = generation
+        self.identity = (status.st_dev, status.st_ino)
+        self._file = file
+
+    def read(self, position: Position, size: int) -> tuple[Seen, bytes] | None:
+        """Up to `size` bytes from `position` on, and what lies before them.
+
+        None if this file does not hold `position`. The bytes that prove it are read together with
+        those that follow: the file may be emptied and filled again at any moment.
+        """
+        start = max(0, position.offset - _TAIL)
+        before = position.offset - start
+        block = self._read(start, before + size)
+        seen = Seen(self._read(0, min(_HEAD, position.offset)), block[:before])
+        if len(block) < before or (position.fingerprint not in ("", seen.fingerprint())):
+            return None
+        return seen, block[before:]
+
+    def holds(self, position: Position) -> bool:
+        """Whether `position` is a place in this file."""
+        return bool(position.fingerprint) and self.read(position, 0) is not None
+
+    def size(self) -> int:
+        """The present size in bytes, unpacked."""
+        return self._file.seek(0, os.SEEK_END)
+
+    def modified(self) -> int:
+        """When it was last changed, in nanoseconds."""
+        if self.generation.archived:
+            return self.generation.modified
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
+    def is_log(self) -> bool:
+        """Whether its content looks like Harmony's log."""
+        return b"<Log" in self._read(0, _HEAD)
+
+    def content_key(self) -> str:
+        """The same for a file and its packed copy."""
+        digest = hashlib.blake2b(self._read(0, _KEY), digest_size=16)
+        digest.update(b"%d" % self.size())
+        return digest.hexdigest()
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._file.close()
+
+
+def archived(live: Path, archive: Path, since: int) -> list[Generation]:
+    """What was put away and may hold events newer than `since` (nanoseconds), oldest first.
+
+    Besides the archive the directory of the `live` log is looked through, for files that were
+    renamed in place. A directory that does not exist holds nothing.
+    """
+    found = []
+    for directory, prefix in ((archive, ""), (live.parent, live.stem)):
+        for entry in _entries(directory):
+            if entry.name == live.name or entry.name.startswith(".") or not entry.is_file():
+                continue
+            if entry.name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):  # moved on since it was listed
+                    modified = entry.stat().st_mtime_ns
+                    slack = _COARSE_NS if entry.name.endswith(_PACKED) else 0
+                    if modified >= since - slack:
+                        found.append(Generation(Path(entry.path), modified, archived=True))
+    return sorted(found, key=lambda one: (one.modified, _natural(one.path.name)))
+
+
+def open_source(generation: Generation, scratch: Path) -> Source | None:
+    """Open a generation; packed ones are unpacked to memory, or into `scratch` if large.
+
+    None if it is gone or no log. Raises OSError, and Incomplete for a packed file
+    that is still being written.
+    """
+    try:
+        file = generation.path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    status = os.fstat(file.fileno())
+    if not generation.archived:
+        return Source(generation, file, status)
+    try:
+        source = Source(generation, _unpacked(file, scratch), status)
+    except (zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        file.close()
+        if time.time() - generation.modified / 1e9 < _PACKING_SECONDS:
+            raise Incomplete(str(generation.path)) from error
+        log.warning("archived log %s can't be unpacked and is left out", generation.path)
+        return None
+    except BaseException:
+        file.close()
+        raise
+    if source.is_log():
+        return source
+    source.close()
+    return None
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which `log.9` comes before `log.10`."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _unpacked(file: BinaryIO, scratch: Path) -> BinaryIO:
+    magic = file.read(4)
+    file.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        with file, gzip.GzipFile(fileobj=file) as packed:
+            return _spooled(packed, scratch)  # type: ignore[arg-type]  # GzipFile reads like one
+    if magic == b"PK\x03\x04":
+        with file, zipfile.ZipFile(file) as packed_files:
+            members = [one for one in packed_files.infolist() if not one.is_dir()]
+            if not members:
+                raise zipfile.BadZipFile("no file in it")
+            with packed_files.open(members[0]) as member:
+                return _spooled(member, scratch)  # type: ignore[arg-type]  # as above
+    return file
+
+
+def _spooled(packed: BinaryIO, scratch: Path) -> BinaryIO:
+    file = tempfile.SpooledTemporaryFile(_UNPACKED_IN_MEMORY, dir=str(scratch))  # noqa: SIM115 - the caller closes it
+    spool = cast("BinaryIO", file)
+    try:
+        shutil.copyfileobj(packed, spool, 256 * 1024)
+    except BaseException:
+        spool.close()
+        raise
+    return spool

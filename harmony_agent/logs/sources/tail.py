@@ -1,0 +1,167 @@
+"""Follows the log through rewriting and rotation.
+
+A read depends on the position alone: given the same one it starts over, so a read whose result was
+lost costs nothing. What is kept between reads (the open file) only saves work, but for one case: a
+file that was renamed and removed can be read to its end only through it.
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from harmony_agent.logs.sources.generations import (
+    Generation,
+    Incomplete,
+    Source,
+    archived,
+    open_source,
+)
+from harmony_agent.logs.sources.position import Position
+from harmony_agent.logs.sources.reader import EventReader
+from harmony_agent.logs.sources.taking import Changed, Reading, take
+from harmony_agent.logs.systems.interface import Limits
+
+__all__ = ["Reading", "Tail"]
+
+log = logging.getLogger(__name__)
+
+_MOST_FINISHED: Final = 16  # content keys in a position
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where to read next: `final` if nothing will be written there any more, `listing` what was
+    put away when it was chosen as the newest."""
+
+    source: Source
+    start: Position
+    final: bool
+    listing: list[Generation] | None = None
+
+
+class Tail:
+    """The log at `path` with its archive. All methods block and raise OSError.
+
+    `scratch` is a directory where large packed archives may be unpacked for a while.
+    """
+
+    def __init__(self, path: Path, archive: Path, reader: EventReader, scratch: Path) -> None:
+        self._path = path
+        self._archive = archive
+        self._reader = reader
+        self._scratch = scratch
+        self._held: Source | None = None
+        self._told_lost: Position | None = None
+
+    def read(self, position: Position, limits: Limits) -> Reading:
+        """The next events after `position`, none if there are none yet."""
+        nothing = Reading([], position)
+        finished = list(position.finished)
+        try:
+            with closing(self._places(position, finished)) as places:
+                for place in places:
+                    start = replace(place.start, finished=tuple(finished[-_MOST_FINISHED:]))
+                    reading = take(self._reader, place.source, start, limits, final=place.final)
+                    if reading.after is not start:
+                        if place.listing not in (None, self._archived(position)):
+                            return nothing  # rotated again: look anew, or a file would be missed
+                        self._hold(place.source)
+                        return reading
+                    nothing = replace(nothing, behind=reading.behind)
+                    if place.final:
+                        finished.append(place.source.content_key())
+        except (Changed, Incomplete) as change:
+            log.debug("the log is being rotated: %s", change)
+        return nothing
+
+    def close(self) -> None:
+        """Give back the open file."""
+        self._hold(None)
+
+    def _places(self, position: Position, finished: list[str]) -> Generator[_Place]:
+        """Where to look, in order: the file of `position`, then the later ones from their top.
+
+        What the caller adds to `finished` is not looked at again.
+        """
+        newest = self._newest()  # before any read: what is read after it is not newer
+        held = self._held
+        read_to_end = held is not None and held.holds(position)
+        if held is not None and read_to_end:
+            yield _Place(held, position, final=newest not in (None, held.identity))
+            if held.identity == newest:
+                return
+        listing = self._archived(position)
+        current = Generation(self._path, 0, archived=False)
+        ours = self._find(position, [current, *listing])
+        if ours is None and position.fingerprint and not read_to_end:
+            self._tell_lost(position)
+        final = newest is not None  # a file put away is whole once the next one is there
+        if ours is current:
+            yield from self._open(current, position, finished, final=False)
+            return
+        top = Position(position.modified, context=position.context)
+        if ours is not None:
+            yield from self._open(ours, position, finished, final=final)
+        for generation in listing:
+            if generation is not ours:
+                yield from self._open(generation, top, finished, final=final)
+        yield from self._open(current, top, finished, final=False, listing=listing)
+
+    def _open(
+        self,
+        generation: Generation,
+        start: Position,
+        finished: list[str],
+        *,
+        final: bool,
+        listing: list[Generation] | None = None,
+    ) -> Iterator[_Place]:
+        """The one place in `generation`, unless it is gone or was finished before."""
+        source = open_source(generation, self._scratch)
+        if source is None:
+            return
+        try:
+            if not generation.archived or source.content_key() not in finished:
+                yield _Place(source, start, final, listing)
+        finally:
+            if source is not self._held:
+                source.close()
+
+    def _find(self, position: Position, among: list[Generation]) -> Generation | None:
+        """The file that holds `position`."""
+        if not position.fingerprint:
+            return None
+        for generation in among:
+            source = open_source(generation, self._scratch)
+            if source is not None:
+                with closing(source):
+                    if source.holds(position):
+                        return generation
+        return None
+
+    def _archived(self, position: Position) -> list[Generation]:
+        return archived(self._path, self._archive, position.modified)
+
+    def _newest(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _hold(self, source: Source | None) -> None:
+        if self._held is not None and self._held is not source:
+            self._held.close()
+        self._held = source
+
+    def _tell_lost(self, position: Position) -> None:
+        if self._told_lost != position:
+            self._told_lost = position
+            log.warning(
+                "the log that was read last is neither there nor in the archive: what was written "
+                "to it since may be missed; keep rotated logs in logs/archive",
+                extra={"offset": position.offset, "archive": str(self._archive)},
+            )

@@ -1,0 +1,105 @@
+"""One read of one file: from a position to the events after it and the position after them."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from harmony_agent.logs.event import Event
+from harmony_agent.logs.sources.generations import Source
+from harmony_agent.logs.sources.pieces import END
+from harmony_agent.logs.sources.position import Context, Position
+from harmony_agent.logs.sources.reader import Damage, EventReader, Parsed
+from harmony_agent.logs.systems.interface import Limits
+
+__all__ = ["MOST_EVENT_BYTES", "Changed", "Reading", "take"]
+
+# An event larger than this is skipped: Splunk takes 5 MB, Datadog 1 MB.
+MOST_EVENT_BYTES: Final = 16 * 1024 * 1024
+_CHUNK: Final = 256 * 1024  # some 1,000 events
+# The closing tags are written over by the next event: skipping stops before them.
+_CLOSING_TAGS: Final = 256
+_START: Final = b"<Event"
+
+
+class Changed(Exception):
+    """A file was exchanged while it was being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Events and the position after them; `behind` is how many bytes lie beyond it in its file.
+
+    A position that moved without events means: read on at once.
+    """
+
+    events: list[Event]
+    after: Position
+    behind: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+
+def take(
+    reader: EventReader, source: Source, start: Position, limits: Limits, *, final: bool
+) -> Reading:
+    """What `source` holds from `start` on; `after` is `start` itself if that is nothing.
+
+    `final` says that nothing will be written there any more: an event that is torn then is damage,
+    else its end is waited for. Raises Changed if `source` does not hold `start` (any more), and
+    OSError.
+    """
+    size = _CHUNK
+    while True:
+        found = source.read(start, size)
+        if found is None:
+            raise Changed(str(source.generation.path))
+        seen, data = found
+        at_end = len(data) < size
+        context = start.context.copy()
+        parsed, oversized = _read(reader, data, context, start, limits, final and at_end)
+        if parsed.consumed or at_end:
+            break
+        if size > MOST_EVENT_BYTES:
+            parsed, oversized = _give_up(reader, data, context, "oversized"), True
+            parsed.consumed -= _CLOSING_TAGS
+            break
+        size *= 4
+    if not parsed.consumed:
+        return Reading([], start, len(data) if _START in data else 0)
+    device, inode = source.identity
+    offset = start.offset + parsed.consumed
+    after = Position(
+        modified=source.modified(),
+        device=device,
+        inode=inode,
+        offset=offset,
+        fingerprint=seen.then(data[: parsed.consumed]).fingerprint(),
+        oversized=oversized,
+        finished=start.finished,
+        context=context,
+    )
+    damage = [Damage(one.kind, start.offset + one.offset) for one in parsed.damage]
+    return Reading(parsed.events, after, max(0, source.size() - offset), damage)
+
+
+def _read(
+    reader: EventReader,
+    data: bytes,
+    context: Context,
+    start: Position,
+    limits: Limits,
+    final: bool,
+) -> tuple[Parsed, bool]:
+    """What can be read of `data`, and whether the place after it is within an oversized event."""
+    if start.oversized:
+        end = data.find(END)
+        if end >= 0:
+            return Parsed(consumed=end + len(END)), False
+        return Parsed(consumed=0 if final else max(0, len(data) - _CLOSING_TAGS)), True
+    parsed = reader.read(data, context, limits, final=final)
+    if final and not parsed.consumed and _START in data:
+        return _give_up(reader, data, context, "unreadable"), False
+    return parsed, False
+
+
+def _give_up(reader: EventReader, data: bytes, context: Context, kind: str) -> Parsed:
+    """All of `data` as one unreadable event."""
+    return Parsed([reader.unreadable(data, context)], len(data), [Damage(kind, 0)])

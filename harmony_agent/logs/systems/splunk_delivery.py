@@ -1,0 +1,172 @@
+"""Delivery to Splunk's HTTP Event Collector, with indexer acknowledgment where the token asks."""
+
+import asyncio
+import gzip
+import logging
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import httpx
+import orjson
+
+from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
+from harmony_agent.logs.event import Event
+from harmony_agent.logs.systems import splunk_hec as hec
+from harmony_agent.logs.systems.delivery import Outcome, Verdict, deliver
+from harmony_agent.logs.systems.http import HttpService, client_context, retry_after
+from harmony_agent.logs.systems.interface import Limits, Receipt
+from harmony_agent.logs.systems.metrics import note
+from harmony_agent.settings.model import SplunkLogSystem
+
+__all__ = ["LIMITS", "HecDelivery"]
+
+log = logging.getLogger(__name__)
+
+# Splunk Cloud advises 1 MB; the input queue behind HEC holds 500 KB by default.
+LIMITS: Final = Limits(entries=1000, size=1_000_000)
+
+_EVENT: Final = "/services/collector/event"
+_ACK: Final = "/services/collector/ack"
+_HEALTH: Final = "/services/collector/health/1.0"
+
+# A rolling restart can answer 404 for a while; after that the URL is wrong.
+_PATIENCE: Final = 300.0
+_ACK_LIMIT: Final = 300.0
+_ACK_FIRST: Final = 0.5
+_ACK_CEILING: Final = 10.0
+
+
+class HecDelivery:
+    """Sends events to one token of one HTTP Event Collector.
+
+    With indexer acknowledgment (`useACK`) each request is waited for until its events are
+    indexed: five minutes at most, then it counts as lost and is sent again.
+
+    Raises Refused at once if a certificate file can't be used.
+    """
+
+    def __init__(self, settings: SplunkLogSystem, *, host: str, ca_bundle: Path | None) -> None:
+        context = client_context(
+            ca_bundle, settings.ca_bundle, client_certificate=settings.client_certificate
+        )
+        self._service = HttpService(
+            "Splunk HEC",
+            hec.base_url(settings.url),
+            context=context,
+            headers={"Authorization": f"Splunk {settings.token.get_secret_value()}"},
+        )
+        self._envelope = hec.Envelope(host, settings.source, settings.sourcetype, settings.index)
+        self._channel: str | None = None
+        self._missing_since: float | None = None
+
+    async def send(self, events: Sequence[Event]) -> Receipt:
+        """As LogSystem.send."""
+        return await deliver([self._envelope.wrap(event) for event in events], LIMITS, self._post)
+
+    async def probe(self) -> str:
+        """Ask for HEC's health and test the token, without storing anything."""
+        health = await self._service.request("GET", _HEALTH)
+        answer = hec.read_answer(health.content)
+        verdict = hec.classify(health.status_code, answer, 0, retry_after(health.headers))
+        if verdict.outcome is Outcome.BUSY:
+            raise Unavailable(verdict.reason, retry_after=verdict.wait)
+        # An empty request: a valid token is told "No data", any other one what is wrong with it.
+        empty = await self._request(b"")
+        answer = hec.read_answer(empty.content)
+        if answer.code in (5, 10):
+            return "Splunk's HTTP Event Collector is healthy and takes the token"
+        verdict = hec.classify(empty.status_code, answer, 0, patient=False)
+        if verdict.outcome is Outcome.BUSY:
+            raise Unavailable(verdict.reason, retry_after=retry_after(empty.headers))
+        raise Refused(verdict.reason or "Splunk answered an empty request as if it were events")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()
+
+    async def _post(self, entries: Sequence[bytes]) -> Verdict:
+        body = gzip.compress(b"\n".join(entries), compresslevel=1, mtime=0)
+        response = await self._request(body)
+        answer = hec.read_answer(response.content)
+        if answer.code == 10 and self._channel is None:
+            # The token has indexer acknowledgment switched on: every request needs a channel.
+            self._channel = str(uuid.uuid4())
+            response = await self._request(body)
+            answer = hec.read_answer(response.content)
+        verdict = hec.classify(
+            response.status_code,
+            answer,
+            len(entries),
+            retry_after(response.headers),
+            patient=self._is_patient(response.status_code),
+        )
+        note("splunk", verdict.outcome)
+        if verdict.outcome is Outcome.ACCEPTED and answer.ack_id is not None:
+            await self._wait_for_ack(answer.ack_id)
+        elif answer.code == 11:
+            self._channel = None  # Splunk forgot it; the next request learns anew
+        return verdict
+
+    async def _request(self, body: bytes) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        if body:
+            headers["Content-Encoding"] = "gzip"
+        if self._channel is not None:
+            headers["X-Splunk-Request-Channel"] = self._channel
+        return await self._service.request("POST", _EVENT, content=body, headers=headers)
+
+    def _is_patient(self, status: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if status != 404:
+            self._missing_since = None
+            return True
+        if self._missing_since is None:
+            self._missing_since = now
+        return now - self._missing_since < _PATIENCE
+
+    async def _wait_for_ack(self, ack_id: int) -> None:
+        """Return once Splunk has indexed the request `ack_id`.
+
+        Raises OutcomeUnknown if that can't be learned in time: a lost acknowledgment and a lost
+        request look alike, and repeats are removed by id on reading.
+        """
+        wait = _ACK_FIRST
+        try:
+            async with asyncio.timeout(_ACK_LIMIT):
+                while not await self._is_indexed(ack_id):
+                    await asyncio.sleep(wait)
+                    wait = min(_ACK_CEILING, 2 * wait)
+        except TimeoutError as error:
+            note("splunk", Outcome.BUSY)
+            raise OutcomeUnknown(
+                f"Splunk has not acknowledged a request within {_ACK_LIMIT:g} s; it is sent again"
+            ) from error
+
+    async def _is_indexed(self, ack_id: int) -> bool:
+        try:
+            response = await self._service.request(
+                "POST",
+                _ACK,
+                content=orjson.dumps({"acks": [ack_id]}),
+                headers={
+                    "Content-Type": "application/json",
+                    "X-Splunk-Request-Channel": self._channel or "",
+                },
+            )
+        except Unavailable as error:
+            log.debug("acknowledgments can't be polled", extra={"error": str(error)})
+            return False
+        answer = hec.read_answer(response.content)
+        if answer.code == 14:  # ACK is disabled: taken is all there will ever be
+            self._channel = None
+            return True
+        if answer.code in (10, 11):
+            self._channel = None
+            raise OutcomeUnknown("Splunk no longer knows the channel; the request is sent again")
+        try:
+            acks = orjson.loads(response.content).get("acks", {})
+            return acks.get(str(ack_id)) is True
+        except (ValueError, AttributeError):
+            return False

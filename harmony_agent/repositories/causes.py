@@ -1,0 +1,67 @@
+"""Why a connection failed, told apart the same way for every client library.
+
+The libraries wrap the operating system's error in classes of their own, each in its own way; the
+original is found by following causes, contexts, arguments and groups.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+from harmony_agent.core.errors import AgentError, OutcomeUnknown, Refused, Unavailable
+
+__all__ = ["connection_error", "unwrapped"]
+
+_CERTIFICATE_WORDS: Final = ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed")
+
+
+def unwrapped(error: BaseException) -> Iterator[BaseException]:
+    """`error` and everything it wraps, outermost first, each once."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [error]
+    while queue:
+        current = queue.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        wrapped = [current.__cause__, current.__context__, *current.args]
+        wrapped.append(getattr(current, "os_error", None))  # aiohttp
+        wrapped.append(getattr(current, "inner_exception", None))  # azure.core
+        if isinstance(details := getattr(current, "kwargs", None), dict):  # botocore
+            wrapped.append(details.get("error"))
+        if isinstance(current, BaseExceptionGroup):  # anyio, below httpx
+            wrapped.extend(current.exceptions)
+        queue.extend(item for item in wrapped if isinstance(item, BaseException))
+
+
+def connection_error(error: BaseException, what: str, server: str) -> AgentError | None:
+    """What went wrong between us and `server`, or None if nothing in `error` tells.
+
+    `what` begins the message: the operation and the place.
+    """
+    found = list(unwrapped(error))
+
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(item, kinds) for item in found)
+
+    if has(ssl.SSLCertVerificationError) or any(
+        word in str(item) for item in found for word in _CERTIFICATE_WORDS
+    ):
+        return Refused(
+            f"{what}: the certificate of {server} is not trusted; name the authority's "
+            "certificate as caBundle or HARMONY_AGENT_CA_BUNDLE"
+        )
+    if has(ssl.SSLError):
+        return Unavailable(f"{what}: {server} does not speak TLS as expected; check the URL")
+    if has(socket.gaierror):
+        return Unavailable(f"{what}: the name {server} can't be resolved; check it and DNS")
+    if has(ConnectionRefusedError):
+        return Unavailable(f"{what}: {server} refuses the connection; is the server up?")
+    if has(TimeoutError, asyncio.TimeoutError):
+        return OutcomeUnknown(f"{what}: {server} did not answer in time")
+    if has(ConnectionError, EOFError):
+        return OutcomeUnknown(f"{what}: {server} closed the connection")
+    return None

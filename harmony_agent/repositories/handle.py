@@ -1,0 +1,162 @@
+"""The repository as the rest of the agent holds it: counted, guarded, exchangeable."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, TypeVar
+
+from harmony_agent.core.errors import (
+    Absent,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Refused,
+    Unavailable,
+    Unsupported,
+)
+from harmony_agent.repositories.breaker import Breaker
+from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.metrics import BREAKER_OPEN, OPERATIONS, SECONDS
+
+__all__ = ["Handle"]
+
+T = TypeVar("T")
+
+_RESULTS: tuple[tuple[type[Exception], str], ...] = (
+    (OutcomeUnknown, "unknown"),
+    (Unavailable, "unavailable"),
+    (Refused, "refused"),
+    (PreconditionFailed, "precondition"),
+    (Absent, "absent"),
+    (Unsupported, "unsupported"),
+)
+
+
+class _Use:
+    """A connector and how many operations are under way on it."""
+
+    def __init__(self, connector: Repository) -> None:
+        self.connector = connector
+        self._users = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def __enter__(self) -> Repository:
+        self._users += 1
+        self.idle.clear()
+        return self.connector
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self.idle.set()
+
+
+class Handle(Repository):
+    """Delegates to the present connector. `name` is `config` or `runtime`, for the metrics.
+
+    While the backend is down operations raise Unavailable at once (see Breaker).
+    """
+
+    kind: ClassVar[str] = "handle"
+
+    def __init__(
+        self, name: str, connector: Repository, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._use = _Use(connector)
+        self._clock = clock
+        self._breaker = Breaker(clock)
+
+    @property
+    def location(self) -> str:
+        """See Repository."""
+        return self._use.connector.location
+
+    async def rotate(self, connector: Repository) -> None:
+        """Open `connector` and use it from now on; the old one is closed after its last operation.
+
+        Raises what opening raises; then the old one stays in use.
+        """
+        try:
+            await connector.open()
+        except BaseException:
+            await connector.close()
+            raise
+        old, self._use = self._use, _Use(connector)
+        self._breaker = Breaker(self._clock)
+        await old.idle.wait()  # bounded: every operation has a limit
+        await old.connector.close()
+
+    async def open(self) -> None:
+        """See Repository."""
+        await self._counted("open", lambda connector: connector.open())
+
+    async def close(self) -> None:
+        """See Repository."""
+        await self._use.connector.close()
+
+    async def list(self, folder: str = "") -> list[Entry]:
+        """See Repository."""
+        return await self._counted("list", lambda connector: connector.list(folder))
+
+    async def stat(self, path: str) -> Entry | None:
+        """See Repository."""
+        return await self._counted("stat", lambda connector: connector.stat(path))
+
+    async def read(self, path: str) -> Content:
+        """See Repository."""
+        return await self._counted("read", lambda connector: connector.read(path))
+
+    async def create(self, path: str, data: bytes) -> Token:
+        """See Repository."""
+        return await self._counted("create", lambda connector: connector.create(path, data))
+
+    async def replace(self, path: str, data: bytes, token: Token) -> Token:
+        """See Repository."""
+        return await self._counted("replace", lambda connector: connector.replace(path, data, token))
+
+    async def delete(self, path: str, token: Token) -> None:
+        """See Repository."""
+        await self._counted("delete", lambda connector: connector.delete(path, token))
+
+    async def make_folder(self, path: str) -> None:
+        """See Repository."""
+        await self._counted("make_folder", lambda connector: connector.make_folder(path))
+
+    async def _counted(self, operation: str, call: Callable[[Repository], Awaitable[T]]) -> T:
+        breaker = self._breaker
+        if (wait := breaker.admit()) is not None:
+            OPERATIONS.labels(self._name, operation, "not tried").inc()
+            raise Unavailable(
+                f"{self.location} does not answer; it is asked again in {wait:.0f} s",
+                retry_after=wait,
+            )
+        begun = self._clock()
+        result = "error"
+        try:
+            with self._use as connector:
+                value = await call(connector)
+        except asyncio.CancelledError:
+            breaker.abandoned()
+            result = "canceled"
+            raise
+        except Unavailable as error:
+            breaker.failed()
+            result = _result(error)
+            raise
+        except Exception as error:
+            breaker.succeeded()
+            result = _result(error)
+            raise
+        else:
+            breaker.succeeded()
+            result = "ok"
+            return value
+        finally:
+            OPERATIONS.labels(self._name, operation, result).inc()
+            SECONDS.labels(self._name, operation).observe(self._clock() - begun)
+            BREAKER_OPEN.labels(self._name).set(breaker.is_open)
+
+
+def _result(error: Exception) -> str:
+    return next((word for kind, word in _RESULTS if isinstance(error, kind)), "error")

@@ -1,0 +1,257 @@
+"""The base: what home and repository agreed on last, in SQLite, one row per file.
+
+Losing a row is harmless (both sides are compared by content then); a row that is ahead of the
+files is not. Hence synchronous=FULL, and rows are written only after the file they speak of. One
+database per side, so that neither waits for the other's commits.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from harmony_agent.core.errors import Unavailable
+from harmony_agent.core.threads import Workers
+from harmony_agent.sync.states import BaseRow
+
+__all__ = ["Base"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LIMIT: Final = 60.0  # seconds for one statement; a local disk that needs longer is broken
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS base (
+    path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, token TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_PUT: Final = "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?)"
+_COLUMNS: Final = "path, sha256, size, mtime_ns, inode, token"
+
+
+class Base:
+    """One side's base. All methods raise Unavailable if the database can't be used now."""
+
+    def __init__(self, state_dir: Path, side: str, workers: Workers) -> None:
+        """`workers` must have one thread only: it keeps the statements in order."""
+        self._path = state_dir / f"sync-{side}.db"
+        self._workers = workers
+        self._connection: sqlite3.Connection | None = None
+        self._waiting: list[tuple[str, BaseRow | None, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the database lies."""
+        return self._path
+
+    async def open(self) -> None:
+        """Open it; a damaged database is set aside and told, and an empty one takes its place."""
+        if self._connection is None:
+            await self._run(self._open)
+
+    async def close(self) -> None:
+        """Write what waits and close."""
+        if self._writer is not None:
+            with contextlib.suppress(Unavailable):
+                await self._writer
+        if self._connection is not None:
+            await self._run(self._close)
+
+    async def meta(self, key: str) -> str | None:
+        """A remembered word."""
+        return await self._run(self._meta, key)
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember a word."""
+        statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        await self._run(self._write, [(statement, (key, value))])
+
+    async def reset(self) -> str:
+        """Forget everything and take a new identity; returns it."""
+        identity = uuid.uuid4().hex
+        await self._run(
+            self._write,
+            [
+                ("DELETE FROM base", ()),
+                ("DELETE FROM held", ()),
+                ("DELETE FROM meta", ()),
+                ("INSERT INTO meta VALUES ('identity', ?)", (identity,)),
+            ],
+        )
+        return identity
+
+    async def count(self) -> int:
+        """How many files are in step, as far as is known."""
+        return int((await self._run(self._rows, "SELECT count(*) FROM base"))[0][0])
+
+    async def all(self) -> dict[str, BaseRow]:
+        """Every row by path."""
+        return _by_path(await self._run(self._rows, f"SELECT {_COLUMNS} FROM base"))  # noqa: S608 - our own constant
+
+    async def under(self, path: str) -> dict[str, BaseRow]:
+        """The rows of `path` and of everything below it."""
+        # '0' follows '/' in every collation by bytes: the range is exactly the folder's content.
+        return _by_path(
+            await self._run(
+                self._rows,
+                f"SELECT {_COLUMNS} FROM base WHERE path = ? OR (path >= ? AND path < ?)",  # noqa: S608 - our own constant
+                (path, f"{path}/", f"{path}0"),
+            )
+        )
+
+    async def get(self, path: str) -> BaseRow | None:
+        """The row of one file."""
+        statement = f"SELECT {_COLUMNS} FROM base WHERE path = ?"  # noqa: S608 - our own constant
+        rows = await self._run(self._rows, statement, (path,))
+        return _by_path(rows).get(path)
+
+    async def put(self, path: str, row: BaseRow) -> None:
+        """Remember that `path` is in step as `row` says; returns once that is on the disk."""
+        await self._commit(path, row)
+
+    async def remove(self, path: str) -> None:
+        """Forget `path`; returns once that is on the disk."""
+        await self._commit(path, None)
+
+    async def held(self) -> dict[str, str]:
+        """Files that only home has and that must not travel: content hash by path."""
+        return dict(await self._run(self._rows, "SELECT path, sha256 FROM held"))
+
+    async def hold(self, files: dict[str, str]) -> None:
+        """Keep these files (content hash by path) from traveling until their content changes."""
+        statement = "INSERT OR REPLACE INTO held VALUES (?, ?)"
+        await self._run(self._write, [(statement, item) for item in files.items()])
+
+    async def release(self, paths: Iterable[str]) -> None:
+        """Let these files travel again."""
+        await self._run(self._write, [("DELETE FROM held WHERE path = ?", (p,)) for p in paths])
+
+    async def _commit(self, path: str, row: BaseRow | None) -> None:
+        """Rows of concurrent transfers share one transaction: a commit costs a disk sync."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((path, row, done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_waiting(), name="sync base")
+        await done
+
+    async def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    await self._run(self._write, [_statement(path, row) for path, row, _ in batch])
+                except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
+                    for _, _, done in batch:
+                        if not done.done():
+                            done.set_exception(error)
+                else:
+                    for _, _, done in batch:
+                        if not done.done():
+                            done.set_result(None)
+        finally:
+            self._writer = None
+
+    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
+        try:
+            return await self._workers.run(_LIMIT, call, *arguments)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: sqlite3.Error) -> Unavailable:
+        if isinstance(error, sqlite3.OperationalError):
+            return Unavailable(f"{self._path} can't be used: {error}; is the state directory full?")
+        return Unavailable(
+            f"{self._path} is damaged ({error}); restart the agent: it sets the file aside and "
+            "compares everything anew"
+        )
+
+    # What follows runs in the worker thread.
+
+    def _open(self) -> None:
+        try:
+            self._connection = self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, full, no permission: the database itself may be sound
+            self._set_aside(error)
+            self._connection = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA cache_size=-1024")  # KiB; the rows are read once a minute
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            connection.executescript(_SCHEMA)
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex,)
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        log.error(
+            "the sync database is damaged (%s): it is set aside and everything is compared anew",
+            error,
+            extra={"file": str(aside)},
+        )
+
+    def _close(self) -> None:
+        assert self._connection is not None
+        self._connection.close()
+        self._connection = None
+
+    def _meta(self, key: str) -> str | None:
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
+        assert self._connection is not None, "the base is not open"
+        return self._connection.execute(statement, values).fetchall()
+
+    def _write(self, statements: list[tuple[str, tuple[object, ...]]]) -> None:
+        with self._transaction() as connection:
+            for statement, values in statements:
+                connection.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        assert self._connection is not None, "the base is not open"
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite ends some failed transactions itself
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _statement(path: str, row: BaseRow | None) -> tuple[str, tuple[object, ...]]:
+    if row is None:
+        return "DELETE FROM base WHERE path = ?", (path,)
+    return _PUT, (path, row.sha256, row.size, row.mtime_ns, row.inode, row.token)
+
+
+def _by_path(rows: Iterable[Any]) -> dict[str, BaseRow]:
+    return {row[0]: BaseRow(*row[1:]) for row in rows}

@@ -1,0 +1,203 @@
+"""Looks at Harmony's home: what lies there, and what differs from the base. Blocking.
+
+The traversal is our own: an error must never look like a file that was deleted. What can't be
+read (a folder without permission, a symbolic link) is an obstacle, and nothing at or below it
+counts as absent.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from xml.parsers import expat
+
+from harmony_agent.core.durable import is_temporary
+from harmony_agent.sync.files import local_errors
+from harmony_agent.sync.paths import CONTROL, Ownership, name_problem
+from harmony_agent.sync.settling import Settling, Stat
+from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, Obstacle
+
+__all__ = ["LARGEST_FILE", "Look", "Scanner"]
+
+# A file travels whole through memory; the budget of a sidecar allows no more.
+LARGEST_FILE: Final = 256 * 1024 * 1024
+_CHUNK: Final = 1024 * 1024
+
+_STILL_WRITTEN: Final = Obstacle("is still being written", passing=True)
+
+
+@dataclass(slots=True)
+class _Walk:
+    files: dict[str, Stat] = field(default_factory=dict)
+    obstacles: dict[str, Obstacle] = field(default_factory=dict)  # files and folders
+    residue: list[str] = field(default_factory=list)
+
+    def hides(self, path: str) -> bool:
+        """Whether an obstacle keeps us from knowing if `path` exists."""
+        while path:
+            if path in self.obstacles:
+                return True
+            path = path.rpartition("/")[0]
+        return "" in self.obstacles
+
+
+@dataclass(slots=True)
+class Look:
+    """What a look found: `differing` holds the state of every file that is not as in the base
+    (None: it is gone), `touched` the rows whose content is the same under a new stat, `residue`
+    temporary files, `files` how many files there are."""
+
+    differing: dict[str, LocalState]
+    touched: dict[str, BaseRow]
+    residue: list[str]
+    files: int
+
+
+class Scanner:
+    """Looks at the files below `home` that `ownership` names.
+
+    `enter` is called with each folder before it is listed, so that a watch set there misses
+    nothing. With `whole_xml` a file ending in .xml counts as still being written until it parses.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        ownership: Ownership,
+        *,
+        settling: Settling,
+        whole_xml: bool,
+        enter: Callable[[str], None],
+    ) -> None:
+        self._home = home
+        self._ownership = ownership
+        self._settling = settling
+        self._whole_xml = whole_xml
+        self._enter = enter
+
+    def look(
+        self,
+        starts: Iterable[str],
+        rows: Mapping[str, BaseRow],
+        known: Mapping[str, LocalState],
+        *,
+        patient: bool,
+    ) -> Look:
+        """Look at each of `starts` (files or folders; '' is everything) and below.
+
+        `rows` are the base's rows at and below them, `known` the states found earlier, which
+        spare hashing a file again. Without `patient` a file need not have settled first.
+
+        Raises the errors of `local_errors` if home itself can't be read.
+        """
+        walk = _Walk()
+        for start in starts:
+            self._walk(start, walk)
+        differing: dict[str, LocalState] = dict(walk.obstacles)
+        differing.pop("", None)
+        touched: dict[str, BaseRow] = {}
+        for path, status in walk.files.items():
+            row = rows.get(path)
+            if row is not None and status.matches(row):
+                self._settling.forget(path)
+                continue
+            state = self._examine(path, status, known.get(path), patient=patient)
+            if row is not None and isinstance(state, LocalFile) and state.sha256 == row.sha256:
+                touched[path] = BaseRow(
+                    row.sha256, state.size, state.mtime_ns, state.inode, row.token
+                )
+            else:
+                differing[path] = state
+        for path in rows:
+            if path not in walk.files and not walk.hides(path):
+                differing[path] = None
+        return Look(differing, touched, walk.residue, len(walk.files))
+
+    def _walk(self, start: str, walk: _Walk) -> None:
+        """Note what lies at `start` and below it."""
+        if not start:
+            with local_errors(self._home):
+                self._list("", walk)
+            return
+        try:
+            status = os.lstat(self._home / start)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            walk.obstacles[start] = _unreadable(error)
+            return
+        self._note(start, status, walk)
+
+    def _list(self, folder: str, walk: _Walk) -> None:
+        self._enter(folder)
+        with os.scandir(self._home / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if is_temporary(entry.name):
+                    walk.residue.append(path)
+                elif self._ownership.owns(path) or self._ownership.descends(path):
+                    try:
+                        self._note(path, entry.stat(follow_symlinks=False), walk)
+                    except FileNotFoundError:
+                        pass  # deleted between the listing and the look
+
+    def _note(self, path: str, status: os.stat_result, walk: _Walk) -> None:
+        if stat.S_ISDIR(status.st_mode):
+            if self._ownership.descends(path):
+                try:
+                    self._list(path, walk)
+                except FileNotFoundError:
+                    pass  # deleted between the listing and the look
+                except OSError as error:
+                    walk.obstacles[path] = _unreadable(error)
+        elif not stat.S_ISREG(status.st_mode):
+            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
+            walk.obstacles[path] = Obstacle(f"is {kind}, which is not followed; put a copy there")
+        elif self._ownership.owns(path):
+            if (problem := name_problem(path)) is not None:
+                walk.obstacles[path] = Obstacle(problem)
+            else:
+                walk.files[path] = Stat.of(status)
+
+    def _examine(
+        self, path: str, status: Stat, known: LocalState, *, patient: bool
+    ) -> LocalFile | Obstacle:
+        if status.size > LARGEST_FILE:
+            return Obstacle(f"is larger than {LARGEST_FILE >> 20} MiB")
+        if isinstance(known, LocalFile) and status.matches(known):
+            return known
+        if patient and not self._settling.is_settled(path, status):
+            return _STILL_WRITTEN
+        state = self._read(path, status)
+        if isinstance(state, LocalFile):
+            self._settling.forget(path)
+        return state
+
+    def _read(self, path: str, status: Stat) -> LocalFile | Obstacle:
+        """Hash the file; what changes meanwhile, or breaks off, is still being written."""
+        parser = expat.ParserCreate() if self._whole_xml and path.endswith(".xml") else None
+        sha256 = hashlib.sha256()
+        try:
+            with (self._home / path).open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    sha256.update(chunk)
+                    if parser is not None:
+                        parser.Parse(chunk, False)  # noqa: FBT003 - expat takes it by position only
+                if parser is not None:
+                    parser.Parse(b"", True)  # noqa: FBT003 - expat takes it by position only
+                if Stat.of(os.fstat(file.fileno())) != status:
+                    return _STILL_WRITTEN
+        except expat.ExpatError as error:
+            return Obstacle(f"is not whole XML yet ({error})", passing=True)
+        except FileNotFoundError:
+            return _STILL_WRITTEN
+        except OSError as error:
+            return _unreadable(error)
+        return LocalFile(sha256.hexdigest(), status.size, status.mtime_ns, status.inode)
+
+
+def _unreadable(error: OSError) -> Obstacle:
+    return Obstacle(f"can't be read: {error.strerror}; give user {os.geteuid()} access to it")

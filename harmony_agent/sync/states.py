@@ -1,0 +1,60 @@
+"""What is known of one file: in Harmony's home, in the base, in the repository."""
+
+import hashlib
+from dataclasses import dataclass
+
+from harmony_agent.repositories.interface import Token
+
+__all__ = ["BaseRow", "LocalFile", "LocalState", "Obstacle", "RemoteFile", "RemoteState", "digest"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file as it was read: content hash (hex), size in bytes, and the stat it was read under."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a file can't be judged: nothing may be concluded from it, nothing done to it.
+
+    `passing` obstacles go away by themselves (a file still being written); the others need a
+    person (a symbolic link, a name no repository can hold).
+    """
+
+    reason: str
+    passing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A version in the repository; its content hash (hex) is None until somebody read it."""
+
+    token: Token
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """What home and repository agreed on last: the content, its local stat, its remote token."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    inode: int
+    token: Token
+
+
+# None: the file is not there.
+LocalState = LocalFile | Obstacle | None
+RemoteState = RemoteFile | None
+
+
+def digest(data: bytes) -> str:
+    """The content hash all comparisons use: SHA-256 as hex."""
+    return hashlib.sha256(data).hexdigest()

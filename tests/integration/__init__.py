@@ -1,0 +1,1 @@
+"""Tests with real servers, sockets and processes on this machine."""

@@ -1,0 +1,1 @@
+"""harmony-guard with real processes."""

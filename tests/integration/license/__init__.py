@@ -1,0 +1,1 @@
+"""The license with real sockets, certificates, files and mail servers."""

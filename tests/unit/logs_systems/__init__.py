@@ -1,0 +1,1 @@
+"""Splunk and Datadog: the pure parts."""
