@@ -16,7 +16,7 @@ RUN python -m pip --python /opt/harmony-agent/bin/python install \
 COPY . .
 RUN python -m pip --python /opt/harmony-agent/bin/python install \
         --no-cache-dir --no-compile --no-deps --force-reinstall . \
-    && entrypoint/slim-image /opt/harmony-agent \
+    && python entrypoint/slim_image.py /opt/harmony-agent \
     # The image is read-only where it runs, so what is not compiled here is compiled at every start.
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/harmony-agent/lib
 
@@ -25,7 +25,7 @@ FROM ${BASE}
 # hadolint ignore=DL3008 # Debian keeps one version of each in a release: the one with the fixes
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates tini tzdata \
-    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old \
+    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/apt/* /var/cache/debconf/*-old \
     # Nothing is installed in a running container; the base brings its library without bytecode.
     && rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/lib/python3*/ensurepip/_bundled \
         /usr/local/bin/pip* /usr/local/bin/wheel \

@@ -3,30 +3,32 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from harmony_agent import __version__
 from harmony_agent.agent.directories import StateLock, check_directories
-from harmony_agent.agent.logging_job import LoggingJob
 from harmony_agent.agent.process_signals import stop_on_signals
-from harmony_agent.agent.storage import Storage
 from harmony_agent.agent.tasks import RootTasks
-from harmony_agent.agent.web_side import WebSide
-from harmony_agent.core.errors import AgentError
-from harmony_agent.license.loop import LicenseLoop, LicenseOver
+from harmony_agent.core.errors import AgentError, Unavailable
 from harmony_agent.lifecycle.drain import Deadline, harmony_gone
-from harmony_agent.lifecycle.exit import announce_exit, withdraw_exit
-from harmony_agent.lifecycle.health import Health
-from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory
+from harmony_agent.lifecycle.health import Health, Level
+from harmony_agent.lifecycle.signals import EXIT_CODE_LICENSE, SignalDirectory
 from harmony_agent.settings import Settings
 from harmony_agent.settings.rotation import watch_secrets
+from harmony_agent.web.parts import Parts
+from harmony_agent.web.server import Server
+
+if TYPE_CHECKING:
+    from harmony_agent.agent.jobs import Jobs
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
-_LAST_PUSH = 0.3  # share of the drain's deadline kept back for the last push
-_STOP_LIMIT = 5.0  # seconds for cancelled tasks to end
-_SECRETS_LOOP_LIMIT = 120.0  # seconds; its turn takes ten
+_FAILURE: Final = 1
+_LAST_PUSH: Final = 0.4  # share of the drain's deadline that is kept back for the last push
+_STOP_LIMIT: Final = 5.0  # seconds for canceled tasks to end
+_SECRETS_LIMIT: Final = 120.0  # seconds; liveness of a loop that turns every ten
 
 
 class Agent:
@@ -41,65 +43,133 @@ class Agent:
         self._health = Health()
         self._signals = SignalDirectory(settings.signal_dir)
         self._tasks = RootTasks()
-        self._told_exit: ExitSignal | None = None
-        self._storage: Storage
-        self._logs: LoggingJob
-        self._license: LicenseLoop | None = None
-        self._web: WebSide
+        self._server = Server(self._web_parts(), settings.bind, settings.state_dir)
+        self._jobs: Jobs | None = None
 
     async def run(self) -> int:
-        """Until SIGTERM (0), the license's end (77), or a failure (1)."""
-        check_directories(self._settings)
-        lock = StateLock(self._settings.state_dir)
-        try:
-            with stop_on_signals() as stop:
-                self._health.on_started = self._tell_ready
-                await self._start()
-                code = await self._serve(stop)
-                await self._drain()
-                return code
-        finally:
-            lock.release()
+        """The sidecar: until SIGTERM (0), the license's end (77), or a failure (1)."""
+        self._health.on_started = self._let_harmony_start
+        return await self._live(done=None, limit=None)
 
     async def init(self, limit: float) -> int:
-        """Steps 1 to 5, then the end: 0 done, 77 license refused, 1 not done within `limit` s."""
+        """The first steps only: 0 done, 77 license refused, 1 not done within `limit` seconds."""
+        done = asyncio.Event()
+        self._health.on_started = done.set
+        return await self._live(done, limit)
+
+    async def _live(self, done: asyncio.Event | None, limit: float | None) -> int:
         check_directories(self._settings)
         lock = StateLock(self._settings.state_dir)
         try:
             with stop_on_signals() as stop:
-                done = asyncio.Event()
-                self._health.on_started = done.set
-                await self._start()
-                code = await self._serve(stop, done, limit)
+                # The server first: a probe gets an answer before anything slow happens.
+                await self._server.start()
+                await asyncio.to_thread(_import_parts)
+                self._start(stop, done)
+                code = await self._serve(limit)
                 await self._drain()
                 return code
         finally:
+            await self._server.stop()
             lock.release()
 
-    async def _serve(
-        self, stop: asyncio.Event, done: asyncio.Event | None = None, limit: float | None = None
-    ) -> int:
-        """Until asked to stop, until `done`, or until a root task ends; the exit code."""
+    def _start(self, stop: asyncio.Event, done: asyncio.Event | None) -> None:
+        from harmony_agent.agent.jobs import Jobs  # noqa: PLC0415 - see _import_parts
+
+        self._jobs = Jobs(self._settings, self._health, self._signals)
+        if not self._health.started:
+            self._signals.withdraw_ready()
+        self._tasks.start("web", self._server.serve())
         self._tasks.start("stop", stop.wait())
         if done is not None:
             self._tasks.start("done", done.wait())
+        self._tasks.start("secrets", self._watch_secrets())
+        for name, job in self._jobs.all().items():
+            self._tasks.start(name, job())
+
+    async def _serve(self, limit: float | None) -> int:
+        """Until a root task ends, which is asked to (`stop`, `done`) or fails; the exit code."""
         try:
             async with asyncio.timeout(limit):
                 ended = await self._tasks.first_end()
         except TimeoutError:
             missing = ", ".join(c.name for c in self._health.startup() if c.level is Level.FAILED)
-            log.error("giving up after %g s: %s not done", limit, missing)
-            return EXIT_FAILURE
-        except LicenseOver as over:
-            self._told_exit = over.signal
-            return over.signal.code
+            log.error("giving up after %g s, not done: %s", limit, missing)
+            return _FAILURE
         except AgentError as error:
             log.critical("%s", error)
-            return EXIT_FAILURE
-        except Exception:
+            return _FAILURE
+        except Exception:  # the last line of defense: whatever it is, drain and say so
             log.critical("a fault of the agent itself ends it", exc_info=True)
-            return EXIT_FAILURE
-        if ended not in ("stop", "done"):
-            log.critical("the task %s ended, which it never should", ended)
-            return EXIT_FAILURE
-        return 0
+            return _FAILURE
+        if ended in ("stop", "done"):
+            return 0
+        if self._jobs is not None and self._jobs.told_exit:
+            return EXIT_CODE_LICENSE
+        log.critical("the task %s ended, which it never should", ended)
+        return _FAILURE
+
+    async def _drain(self) -> None:
+        """Mirror and stream Harmony's last seconds, push what is left, and end."""
+        assert self._jobs is not None
+        self._health.fail("draining", "the agent is ending")
+        timeout = self._settings.drain_timeout
+        deadline = Deadline(timeout)
+        kept_back = timeout * _LAST_PUSH
+        if not await harmony_gone(self._signals.harmony_runs, deadline.reserve(kept_back)):
+            log.warning("Harmony still runs; the last push is made without waiting for its end")
+        await self._jobs.flush(deadline)
+        await self._tasks.stop(limit=_STOP_LIMIT)
+        await self._jobs.close()
+        log.info("drained", extra={"seconds": round(timeout - deadline.left(), 1)})
+
+    def _let_harmony_start(self) -> None:
+        self._signals.tell_ready()
+        log.info("started: Harmony may start")
+
+    async def _watch_secrets(self) -> None:
+        self._health.register_loop("secrets", _SECRETS_LIMIT)
+        await watch_secrets(
+            self._environ,
+            self._flags,
+            self._settings.secrets_dir,
+            self._rotate,
+            beat=lambda: self._health.beat("secrets"),
+        )
+
+    async def _rotate(self, settings: Settings) -> None:
+        self._settings = settings
+        assert self._jobs is not None
+        await self._jobs.rotate(settings)
+
+    def _web_parts(self) -> Parts:
+        return Parts(
+            health=self._health,
+            search=self._search,
+            token=self._token,
+            commands={"sync": self._sync},
+            facts={"system": self._settings.system, "node": self._settings.host},
+        )
+
+    def _token(self) -> str | None:
+        token = self._settings.api_token
+        return token.get_secret_value() if token else None
+
+    async def _search(self, params: Mapping[str, str]) -> Mapping[str, Any]:
+        return await self._running_jobs().search(params)
+
+    async def _sync(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._running_jobs().sync(
+            dry_run=bool(arguments.get("dryRun")),
+            accept_deletes=bool(arguments.get("acceptDeletes")),
+        )
+
+    def _running_jobs(self) -> "Jobs":
+        if self._jobs is None:
+            raise Unavailable("the agent is starting; ask again in a moment", retry_after=1)
+        return self._jobs
+
+
+def _import_parts() -> None:
+    """Import what the jobs need: half a second of libraries, during which probes get answers."""
+    import_module("harmony_agent.agent.jobs")

@@ -3,63 +3,50 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.handle import Handle
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.proof import prove
-from harmony_agent.settings import model
 
-__all__ = ["open_repository"]
+__all__ = ["Prepare", "open_repository"]
 
 log = logging.getLogger(__name__)
+
+Prepare = Callable[[Repository], Awaitable[None]]
 
 _CEILING: Final = 30.0  # seconds between attempts while the server can't be reached
 _REFUSED_CEILING: Final = 60.0  # a person has to act first; we notice within a minute when they did
 
 
 async def open_repository(
-    name: str,
-    settings: Callable[[], model.Repository],
-    folder: str,
-    prepare: Callable[[Repository], Awaitable[None]],
-    *,
-    health: Health,
-    state_dir: Path,
-    ca_bundle: Path | None,
+    name: str, connector: Callable[[], Repository], prepare: Prepare, health: Health
 ) -> Handle:
-    """The opened repository `name` at `folder`, its folders made and its operations proven.
+    """The opened repository `name`, its folders made and its operations proven.
 
-    `settings` is asked again for each attempt: credentials may be rotated while we try.
+    `connector` is asked anew for each attempt: credentials may be rotated while we try.
     """
-    backoff = Backoff(first=1.0, ceiling=_CEILING)
-    refused = Backoff(first=2.0, ceiling=_REFUSED_CEILING)
     condition = f"{name}-repository"
+    health.trouble(condition, "not open yet")
+    unavailable = Backoff(first=1.0, ceiling=_CEILING)
+    refused = Backoff(first=2.0, ceiling=_REFUSED_CEILING)
     while True:
-        handle: Handle | None = None
         try:
-            connector = connect(settings(), folder, scratch=state_dir, ca_bundle=ca_bundle)
-            handle = Handle(name, connector)
-            await handle.open()
-            await prepare(handle)
-            proof = await prove(handle)
-        except AgentError as error:
-            if handle is not None:
-                await handle.close()
+            handle = Handle(name, connector())
+            conditional_writes = await _open(handle, prepare)
+        except (AgentError, OSError) as error:  # OSError: a CA bundle that can't be read
             health.trouble(condition, str(error))
             log.warning("%s repository: %s", name, error)
-            await asyncio.sleep(
-                refused.next()
-                if isinstance(error, Refused)
-                else backoff.next(error.retry_after if isinstance(error, Unavailable) else None)
-            )
+            if isinstance(error, Refused):
+                await asyncio.sleep(refused.next())
+            else:
+                asked = error.retry_after if isinstance(error, Unavailable) else None
+                await asyncio.sleep(unavailable.next(asked))
             continue
-        if proof.conditional_writes:
+        if conditional_writes:
             health.ok(condition)
         else:
             health.trouble(
@@ -67,5 +54,16 @@ async def open_repository(
                 f"{handle.location} ignores conditional writes: two nodes that change one file at "
                 "the same moment can overwrite each other",
             )
-        log.info("%s repository is open", name, extra={"location": handle.location})
+        log.info("the %s repository is open", name, extra={"location": handle.location})
         return handle
+
+
+async def _open(handle: Handle, prepare: Prepare) -> bool:
+    """Open and prove; whether conditional writes hold. Closes again what could not be opened."""
+    try:
+        await handle.open()
+        await prepare(handle)
+        return (await prove(handle)).conditional_writes
+    except BaseException:
+        await handle.close()
+        raise

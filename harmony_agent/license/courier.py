@@ -20,14 +20,15 @@ from harmony_agent.license import metrics
 from harmony_agent.license.claims import TAKEOVER, Claim, Claims, Taken
 from harmony_agent.license.machine import OpenTicket, SendMail
 from harmony_agent.license.record import Outage
+from harmony_agent.repositories.layout import CONTROL
 
 __all__ = ["Courier"]
 
 log = logging.getLogger(__name__)
 
 _RETRY_CEILING: Final = 300.0  # seconds between attempts at most
-_MAILS: Final = ".harmony-agent/mails"
-_TICKETS: Final = ".harmony-agent/tickets"
+_MAILS: Final = f"{CONTROL}/mails"
+_TICKETS: Final = f"{CONTROL}/tickets"
 _TICKET: Final = "ticket"
 _DONE: Final = "done"
 

@@ -19,6 +19,9 @@ _HAS_EXPIRED: Final = 10
 _HOSTNAME_MISMATCH: Final = 62
 _IP_ADDRESS_MISMATCH: Final = 64
 
+# Not failures: ssl's way to ask for more bytes, left behind in the context of what came after.
+_WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
 _NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
@@ -28,7 +31,7 @@ def describe_failure(error: Exception, *, proxied: bool) -> NoAnswer:
     `error` is an httpx.HTTPError, an OSError or a TimeoutError. With `proxied` the other end of
     the TCP connection is the proxy: that it can't be reached is the proxy's trouble.
     """
-    chain = tuple(_chained(error))
+    chain = tuple(e for e in _chained(error) if not isinstance(e, _WANTS))
     detail = next((text for text in map(str, chain) if text), type(error).__name__)
     return NoAnswer(_trouble(chain, proxied=proxied), detail[:300])
 

@@ -17,12 +17,13 @@ from harmony_agent.license.clock import Meter, Moment
 from harmony_agent.license.identity import LicenseIdentity
 from harmony_agent.license.record import EMPTY, OutageKind, Record, salvage
 from harmony_agent.repositories.interface import Repository, Token
+from harmony_agent.repositories.layout import CONTROL
 
 __all__ = ["RECORD_PATH", "Copy", "Memory", "RecordKeeper"]
 
 log = logging.getLogger(__name__)
 
-RECORD_PATH: Final = ".harmony-agent/license.json"
+RECORD_PATH: Final = f"{CONTROL}/license.json"
 
 _FORMAT: Final = 1
 _LOCAL_LIMIT: Final = 20.0  # seconds for the state directory, a local disk

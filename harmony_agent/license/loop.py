@@ -186,6 +186,9 @@ class LicenseLoop:
                 meter=memory.meter,
                 mailed=frozenset(memory.mailed),
             )
+            # From here on this boot measures, whatever is done to the wall clock before the first
+            # attempt is over.
+            await self._keeper.remember(replace(memory, moment=self._timekeeper.moment()))
         self._delivered = self._standing.mailed
 
     async def _apply_rotation(self, settings: LicenseSettings, mail: MailSettings) -> None:

@@ -2,9 +2,12 @@
 
 import difflib
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import orjson
 
 from harmony_agent.logs.event import SEVERITIES
 from harmony_agent.logs.query import Page, Query, QueryError
@@ -55,7 +58,8 @@ def parse(params: Mapping[str, str], now: datetime | None = None) -> Query:
     """The question that `params` (names and values of a query string) ask.
 
     An empty value is the same as none. Relative times count from `now` (aware; the present
-    moment if None).
+    moment if None). With a cursor, the time range is that of the first page, whatever `from` and
+    `to` say.
 
     Raises QueryError that names the parameter and what would be right.
     """
@@ -67,10 +71,14 @@ def parse(params: Mapping[str, str], now: datetime | None = None) -> Query:
         raise QueryError(
             "'startIndex' and 'cursor' exclude each other: go on with the cursor alone"
         )
-    now = now or datetime.now(UTC)
-    query = Query(
-        since=_moment(given, "from", now),
-        until=_moment(given, "to", now),
+    cursor = _Cursor.unpack(given["cursor"]) if "cursor" in given else None
+    now = (now or datetime.now(UTC)).astimezone(UTC)
+    since, until = _moment(given, "from", now), _moment(given, "to", now)
+    if since and until and since > until:
+        raise QueryError(f"'from' ({given['from']}) must not lie after 'to' ({given['to']})")
+    return Query(
+        since=cursor.since if cursor else since,
+        until=cursor.until if cursor else until,
         node=given.get("node"),
         severities=_severities(given.get("severity", "")),
         element=given.get("element"),
@@ -81,17 +89,45 @@ def parse(params: Mapping[str, str], now: datetime | None = None) -> Query:
         order=_order(given.get("order", "desc")),
         start_index=_number(given, "startIndex", 0, 0, MOST_START_INDEX),
         count=_number(given, "count", DEFAULT_COUNT, 1, MOST_COUNT),
-        cursor=given.get("cursor"),
+        cursor=cursor.place if cursor else None,
     )
-    if query.since and query.until and query.since > query.until:
-        raise QueryError(f"'from' ({given['from']}) must not lie after 'to' ({given['to']})")
-    return query
 
 
-def envelope(page: Page) -> dict[str, Any]:
-    """A page in the shape of Harmony's own collections:
+def envelope(query: Query, page: Page) -> dict[str, Any]:
+    """The answer to `query` in the shape of Harmony's own collections:
     `{"totalResults": n, "resources": […], "next": cursor or None}`."""
-    return {"totalResults": page.total, "resources": page.resources, "next": page.next}
+    following = _Cursor(query.since, query.until, page.next).pack() if page.next else None
+    return {"totalResults": page.total, "resources": page.resources, "next": following}
+
+
+class _Cursor(NamedTuple):
+    """The log system's own cursor, and the time range of the first page with it: the later pages
+    of `from=-15m` must not ask for later and later quarters of an hour."""
+
+    since: datetime | None
+    until: datetime | None
+    place: str
+
+    def pack(self) -> str:
+        data = orjson.dumps([self.since, self.until, self.place])
+        return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> Self:
+        try:
+            data = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            since, until, place = orjson.loads(data)
+            if not isinstance(place, str):
+                raise TypeError
+            return cls(_unpack_moment(since), _unpack_moment(until), place)
+        except (ValueError, TypeError) as error:
+            raise QueryError(
+                "'cursor' is damaged: take 'next' of the page before as it is"
+            ) from error
+
+
+def _unpack_moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _unknown(what: str, word: str, known: tuple[str, ...]) -> str:
@@ -155,10 +191,13 @@ def _severities(value: str) -> tuple[str, ...]:
 
 
 def _order(value: str) -> Literal["asc", "desc"]:
-    word = value.strip().lower()
-    if word not in ("asc", "desc"):
-        raise QueryError(f"'order' ({_shown(value)}) must be asc or desc")
-    return cast(Literal["asc", "desc"], word)
+    match value.strip().lower():
+        case "asc":
+            return "asc"
+        case "desc":
+            return "desc"
+        case _:
+            raise QueryError(f"'order' ({_shown(value)}) must be asc or desc")
 
 
 def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -1,4 +1,4 @@
-"""A circuit breaker: a backend that is down is asked now and then, not by everybody all the time."""
+"""A circuit breaker: a backend that is down is asked now and then, not by everybody at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

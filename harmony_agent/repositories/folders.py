@@ -6,8 +6,8 @@ Their libraries block, so each call runs in one of a few threads and is given up
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from harmony_agent.core.errors import AgentError, OutcomeUnknown
 from harmony_agent.core.threads import Workers
@@ -15,9 +15,16 @@ from harmony_agent.repositories.interface import Content, Entry, Repository, Tok
 from harmony_agent.repositories.layout import CONTROL
 from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, data_limit
 
-__all__ = ["ABANDONED_AFTER", "LOCK_FILE", "LOCK_WAIT", "THREADS", "FolderRepository", "Scan", "abandoned"]
+__all__ = [
+    "ABANDONED_AFTER",
+    "LOCK_FILE",
+    "LOCK_WAIT",
+    "THREADS",
+    "FolderRepository",
+    "Scan",
+    "abandoned",
+]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS: Final = 16
@@ -100,13 +107,13 @@ class FolderRepository(Repository):
                 level += folders
         return found
 
-    async def _scan_all(self, folders: list[str]) -> list[Scan]:
+    async def _scan_all(self, folders: Sequence[str]) -> Sequence[Scan]:
         """Scan `folders` side by side; the first failure ends the others."""
         slots = asyncio.Semaphore(THREADS // 2)  # others want to work as well
 
         async def scan(folder: str) -> Scan:
             async with slots:
-                return await self._run("list", folder, DATA_LIMIT, self._scan, folder)
+                return await self._run("list", folder, DATA_LIMIT, lambda: self._scan(folder))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -118,48 +125,50 @@ class FolderRepository(Repository):
     async def stat(self, path: str) -> Entry | None:
         """See Repository."""
         self._check(path)
-        return await self._run("stat", path, CONTROL_LIMIT, self._stat, path)
+        return await self._run("stat", path, CONTROL_LIMIT, lambda: self._stat(path))
 
     async def read(self, path: str) -> Content:
         """See Repository."""
         self._check(path)
-        return await self._run("read", path, DATA_LIMIT, self._read, path)
+        return await self._run("read", path, DATA_LIMIT, lambda: self._read(path))
 
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""
         self._check(path)
-        return await self._run("create", path, data_limit(len(data)), self._create, path, data)
+        return await self._run(
+            "create", path, data_limit(len(data)), lambda: self._create(path, data)
+        )
 
     async def replace(self, path: str, data: bytes, token: Token) -> Token:
         """See Repository."""
         self._check(path)
         limit = data_limit(len(data))
-        return await self._run("replace", path, limit, self._replace, path, data, token)
+        return await self._run("replace", path, limit, lambda: self._replace(path, data, token))
 
     async def delete(self, path: str, token: Token) -> None:
         """See Repository."""
         self._check(path)
-        await self._run("delete", path, CONTROL_LIMIT, self._delete, path, token)
+        await self._run("delete", path, CONTROL_LIMIT, lambda: self._delete(path, token))
 
     async def make_folder(self, path: str) -> None:
         """See Repository."""
         if path:
             self._check(path)
-        await self._run("make folder", path, CONTROL_LIMIT, self._make_folder, path)
+        await self._run("make folder", path, CONTROL_LIMIT, lambda: self._make_folder(path))
 
-    async def _run(
-        self, verb: str, path: str, limit: float, call: Callable[P, T], *args: P.args, **_: P.kwargs
-    ) -> T:
+    async def _run(self, verb: str, path: str, limit: float, call: Callable[[], T]) -> T:
         """Run a blocking operation; the one place where the library's errors are translated."""
-        what = f"can't {verb} {path!r} in {self.location}" if path else f"can't {verb} {self.location}"
+        what = (
+            f"can't {verb} {path!r} in {self.location}" if path else f"can't {verb} {self.location}"
+        )
         try:
-            return await self._workers.run(limit, call, *args)
+            return await self._workers.run(limit, call)
         except OutcomeUnknown as error:
             self._given_up()
             raise OutcomeUnknown(f"{what}: no answer within {limit:g} s") from error
         except AgentError:
             raise
-        except Exception as error:  # noqa: BLE001 - libraries raise anything; this is the seam
+        except Exception as error:  # libraries raise anything; this is the seam
             raise self._translate(error, what) from error
 
     def _given_up(self) -> None:
@@ -169,4 +178,3 @@ class FolderRepository(Repository):
 def abandoned(modified: float) -> bool:
     """Whether a temporary file last written at `modified` (Unix seconds) belongs to nobody."""
     return time.time() - modified > ABANDONED_AFTER
-

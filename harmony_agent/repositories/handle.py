@@ -113,7 +113,9 @@ class Handle(Repository):
 
     async def replace(self, path: str, data: bytes, token: Token) -> Token:
         """See Repository."""
-        return await self._counted("replace", lambda connector: connector.replace(path, data, token))
+        return await self._counted(
+            "replace", lambda connector: connector.replace(path, data, token)
+        )
 
     async def delete(self, path: str, token: Token) -> None:
         """See Repository."""

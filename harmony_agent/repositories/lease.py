@@ -5,8 +5,201 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
-from harmony_agent.lifecycle.health import Health
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.layout import LEASE
+from harmony_agent.repositories.lease_machine import (
+    Look,
+    Phase,
+    Record,
+    State,
+    Write,
+)
+from harmony_agent.repositories.metrics import LEASE_HELD
+
+__all__ = ["Lease", "Reporter"]
+
+log = logging.getLogger(__name__)
+
+_CONDITION: Final = "lease"
+_LOOP_LIMIT: Final = 120.0  # seconds; a step takes at most a third of the time to live
+
+
+class Reporter(Protocol):
+    """What the lease tells others: the methods of lifecycle.health.Health it uses."""
+
+    def ok(self, name: str, message: str = "") -> None:
+        """`name` works."""
+
+    def trouble(self, name: str, message: str) -> None:
+        """`name` is in trouble that is being dealt with."""
+
+    def fail(self, name: str, message: str) -> None:
+        """`name` takes the agent out of readiness."""
+
+    def register_loop(self, name: str, limit: float) -> None:
+        """Watch a loop."""
+
+    def beat(self, name: str) -> None:
+        """The loop has turned."""
+
+
+def _boot_time() -> float:
+    """Seconds since boot, sleep included: a lease runs on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """Takes, renews, watches and gives back the lease in `repository` (a runtime one).
+
+    `identity` is the state directory's UUID (see own_identity), `holder` names this pod for
+    people, `ttl` is in seconds.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        identity: str,
+        holder: str,
+        *,
+        ttl: float = 30.0,
+        clock: Callable[[], float] = _boot_time,
+    ) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._state = State(identity, holder, ttl)
+        self._error: str | None = None
+        self._owned = asyncio.Event()
+        self._backoff = Backoff(first=1.0, ceiling=ttl / 6)
+
+    @property
+    def state(self) -> Phase:
+        """Where this node stands."""
+        return self._state.phase
+
+    @property
+    def epoch(self) -> int | None:
+        """Grows with every change of owner; None until the lease was ours once."""
+        return self._state.held.record.epoch if self._state.held else None
+
+    @property
+    def holder(self) -> str | None:
+        """Who holds the lease as far as we know; None: nobody."""
+        record = self._state.seen.record if self._state.seen else None
+        return record.holder if record and record.owner is not None else None
+
+    def may_write(self) -> bool:
+        """Whether this node may write in its runtime folder at this moment."""
+        return self._state.may_write(self._clock())
+
+    async def owned(self) -> None:
+        """Wait until the lease was ours for the first time or again."""
+        await self._owned.wait()
+
+    def status(self) -> Mapping[str, Any]:
+        """For /api/status."""
+        return {
+            "state": self.state.value,
+            "mayWrite": self.may_write(),
+            "holder": self.holder,
+            "epoch": self.epoch,
+            "error": self._error,
+        }
+
+    async def run(self, health: Reporter) -> None:
+        """Keep the lease for ever; a root task."""
+        health.register_loop(_CONDITION, _LOOP_LIMIT)
+        while True:
+            before = self._state.phase
+            await self._step()
+            self._report(health, before)
+            health.beat(_CONDITION)
+            await asyncio.sleep(self._pause())
+
+    async def release(self) -> None:
+        """Give the lease back, so that a successor need not wait; writing stops at once."""
+        write = self._state.release(secrets.token_hex(8))
+        self._state = State(self._state.identity, self._state.holder, self._state.ttl)
+        self._owned.clear()
+        LEASE_HELD.set(0)
+        if write is None or write.token is None:
+            return
+        try:
+            async with asyncio.timeout(self._state.ttl / 3):
+                await self._repository.replace(LEASE, write.record.to_bytes(), write.token)
+        except (AgentError, TimeoutError) as error:
+            log.warning("the lease could not be given back; it ends by itself: %s", error)
+
+    async def _step(self) -> None:
+        """Do what is due: at most one look and one write."""
+        try:
+            async with asyncio.timeout(self._state.ttl / 3):
+                action = self._state.action(self._clock(), secrets.token_hex(8))
+                if isinstance(action, Look):
+                    await self._look()
+                    action = self._state.action(self._clock(), secrets.token_hex(8))
+                if isinstance(action, Write):
+                    await self._write(action)
+            self._error = None
+        except PreconditionFailed:
+            self._state = self._state.unclear()
+        except (AgentError, TimeoutError) as error:
+            self._state = self._state.unclear()
+            self._error = str(error) or f"{self._repository.location} did not answer in time"
+
+    async def _look(self) -> None:
+        try:
+            content = await self._repository.read(LEASE)
+        except Absent:
+            self._state = self._state.looked(None, None, self._clock())
+        else:
+            record = Record.from_bytes(content.data)
+            self._state = self._state.looked(record, content.token, self._clock())
+
+    async def _write(self, write: Write) -> None:
+        self._state = self._state.sending(write, self._clock())
+        data = write.record.to_bytes()
+        if write.token is None:
+            token = await self._repository.create(LEASE, data)
+        else:
+            token = await self._repository.replace(LEASE, data, write.token)
+        self._state = self._state.written(write, token)
+
+    def _pause(self) -> float:
+        """Seconds until the next step."""
+        third = self._state.ttl / 3
+        if self._error or self._state.doubt:
+            return self._backoff.next()
+        self._backoff.reset()
+        return third
+
+    def _report(self, health: Reporter, before: Phase) -> None:
+        phase = self._state.phase
+        may_write = self.may_write()
+        LEASE_HELD.set(may_write)
+        (self._owned.set if may_write else self._owned.clear)()
+        if phase in (Phase.WAITING, Phase.FENCED):
+            message = self._foreign_message()
+            health.fail(_CONDITION, message)
+            if phase is not before:
+                log.error(message, extra={"lease": phase.value})
+        elif self._error:
+            health.trouble(_CONDITION, self._error)
+        elif may_write:
+            health.ok(_CONDITION)
+            if before is not Phase.OWNED:
+                log.info("the runtime folder is ours", extra={"epoch": self.epoch})
+        else:
+            health.trouble(_CONDITION, f"not taken yet in {self._repository.location}")
+
+    def _foreign_message(self) -> str:
+        wait = 2 * self._state.ttl
+        taken = "was taken over by" if self._state.phase is Phase.FENCED else "is held by"
+        return (
+            f"the runtime folder {self._repository.location} {taken} {self.holder}; it is taken "
+            f"over when its lease has not been renewed for {wait:g} s. If that node runs, give "
+            "each node its own HARMONY_AGENT_HOST"
+        )

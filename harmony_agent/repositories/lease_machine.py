@@ -187,6 +187,4 @@ class State:
         return replace(state, phase=Phase.WAITING)
 
     def _owned(self, held: Held, seen: Seen) -> "State":
-        return replace(
-            self, phase=Phase.OWNED, held=held, seen=seen, unanswered=(), doubt=False
-        )
+        return replace(self, phase=Phase.OWNED, held=held, seen=seen, unanswered=(), doubt=False)

@@ -41,7 +41,7 @@ def check_smb(path: str) -> None:
     check_path(path)
     for segment in path.split("/"):
         if _SMB_FORBIDDEN.search(segment):
-            raise Unsupported(f'{path!r} contains one of < > : " | ? * \\, which SMB can\'t hold')
+            raise Unsupported(f"{path!r} contains one of < > : \" | ? * \\, which SMB can't hold")
         if segment.endswith((".", " ")):
             raise Unsupported(f"{path!r} has a part that ends in a dot or blank, which SMB drops")
         if _SMB_DEVICES.match(segment):

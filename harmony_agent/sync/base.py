@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -67,6 +67,10 @@ class Base:
         if self._connection is not None:
             await self._run(self._close)
 
+    async def identity(self) -> str:
+        """What tells this base from any other."""
+        return str(await self.meta("identity"))
+
     async def meta(self, key: str) -> str | None:
         """A remembered word."""
         return await self._run(self._meta, key)
@@ -98,26 +102,17 @@ class Base:
         """Every row by path."""
         return _by_path(await self._run(self._rows, f"SELECT {_COLUMNS} FROM base"))  # noqa: S608 - our own constant
 
-    async def under(self, path: str) -> dict[str, BaseRow]:
-        """The rows of `path` and of everything below it."""
-        # '0' follows '/' in every collation by bytes: the range is exactly the folder's content.
-        return _by_path(
-            await self._run(
-                self._rows,
-                f"SELECT {_COLUMNS} FROM base WHERE path = ? OR (path >= ? AND path < ?)",  # noqa: S608 - our own constant
-                (path, f"{path}/", f"{path}0"),
-            )
-        )
-
-    async def get(self, path: str) -> BaseRow | None:
-        """The row of one file."""
-        statement = f"SELECT {_COLUMNS} FROM base WHERE path = ?"  # noqa: S608 - our own constant
-        rows = await self._run(self._rows, statement, (path,))
-        return _by_path(rows).get(path)
+    async def under(self, paths: Iterable[str]) -> dict[str, BaseRow]:
+        """The rows of these files, and of everything below these folders."""
+        return _by_path(await self._run(self._rows_under, list(paths)))
 
     async def put(self, path: str, row: BaseRow) -> None:
         """Remember that `path` is in step as `row` says; returns once that is on the disk."""
         await self._commit(path, row)
+
+    async def put_all(self, rows: Mapping[str, BaseRow]) -> None:
+        """Remember many files at once."""
+        await self._run(self._write, [_statement(path, row) for path, row in rows.items()])
 
     async def remove(self, path: str) -> None:
         """Forget `path`; returns once that is on the disk."""
@@ -131,10 +126,6 @@ class Base:
         """Keep these files (content hash by path) from traveling until their content changes."""
         statement = "INSERT OR REPLACE INTO held VALUES (?, ?)"
         await self._run(self._write, [(statement, item) for item in files.items()])
-
-    async def release(self, paths: Iterable[str]) -> None:
-        """Let these files travel again."""
-        await self._run(self._write, [("DELETE FROM held WHERE path = ?", (p,)) for p in paths])
 
     async def _commit(self, path: str, row: BaseRow | None) -> None:
         """Rows of concurrent transfers share one transaction: a commit costs a disk sync."""
@@ -228,6 +219,11 @@ class Base:
     def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         assert self._connection is not None, "the base is not open"
         return self._connection.execute(statement, values).fetchall()
+
+    def _rows_under(self, paths: list[str]) -> list[Any]:
+        # '0' follows '/' in the order of bytes: the range is exactly the folder's content.
+        statement = f"SELECT {_COLUMNS} FROM base WHERE path = ? OR (path >= ? AND path < ?)"  # noqa: S608 - our own constant
+        return [row for p in paths for row in self._rows(statement, (p, f"{p}/", f"{p}0"))]
 
     def _write(self, statements: list[tuple[str, tuple[object, ...]]]) -> None:
         with self._transaction() as connection:

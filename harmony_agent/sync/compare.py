@@ -63,9 +63,7 @@ def _deleted_here(base: BaseRow, remote: RemoteState) -> Decision:
         return Decision.FORGET
     if remote.token == base.token:
         return Decision.LOCAL_DELETED
-    return _by_content(
-        remote, base, same=Decision.LOCAL_DELETED, other=Decision.REMOTE_OUTLIVES
-    )
+    return _by_content(remote, base, same=Decision.LOCAL_DELETED, other=Decision.REMOTE_OUTLIVES)
 
 
 def _unchanged_here(base: BaseRow, remote: RemoteState) -> Decision:

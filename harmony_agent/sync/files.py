@@ -136,7 +136,9 @@ class HomeFiles:
                     target.unlink()
                     removed += 1
         if removed:
-            log.info("removed temporary files of an agent that was killed", extra={"files": removed})
+            log.info(
+                "removed temporary files of an agent that was killed", extra={"files": removed}
+            )
         return removed
 
     def _make_parent(self, target: Path) -> None:

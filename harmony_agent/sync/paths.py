@@ -12,11 +12,9 @@ from typing import Final
 
 from harmony_agent.core.durable import is_temporary
 from harmony_agent.core.errors import Refused
+from harmony_agent.repositories.layout import CONTROL
 
-__all__ = ["CONTROL", "Ownership", "configuration", "name_problem", "runtime"]
-
-# The agent's own folder, in the repositories and in Harmony's home.
-CONTROL: Final = ".harmony-agent"
+__all__ = ["Ownership", "configuration", "name_problem", "runtime"]
 
 _CONFIGURATION: Final = (
     "hosts/*.xml",
@@ -64,7 +62,9 @@ _NEVER_FILES: Final = frozenset({"license_key.txt", "conf/sync.xml", "conf/syste
 _PAYLOAD: Final = frozenset({"inbox", "outbox", "rejectbox", "lostandfound"})
 
 _WILDCARDS: Final = {"*": "[^/]*", "?": "[^/]"}
-_LONGEST_PATH: Final = 1000  # bytes; S3 and Google keys end at 1,024 including the root folder
+_LONGEST_PATH: Final = (
+    900  # bytes; keys of S3 and Google end at 1,024, with root and set-aside folder
+)
 _LONGEST_NAME: Final = 255 - 40  # bytes; leaves room for suffixes of set-aside copies
 
 
@@ -95,7 +95,9 @@ class _Pattern:
         if self.is_plain:
             return re.escape("/".join(self.parts)) + "(?:/.+)?"
         *folders, last = self.parts
-        above = ("(?:[^/]+/)*" if part == "**" else _name_expression(part) + "/" for part in folders)
+        above = (
+            "(?:[^/]+/)*" if part == "**" else _name_expression(part) + "/" for part in folders
+        )
         return "".join(above) + (".+" if last == "**" else _name_expression(last))
 
     def may_lie_below(self, folder: tuple[str, ...]) -> bool:
@@ -156,7 +158,7 @@ class Ownership:
         )
 
     def descends(self, folder: str) -> bool:
-        """Whether files of this side may lie somewhere below `folder`; always so for the top, ''."""
+        """Whether files of this side may lie somewhere below `folder` ('': the top, always)."""
         if not folder:
             return True
         parts = tuple(folder.split("/"))

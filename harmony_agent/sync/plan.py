@@ -1,63 +1,35 @@
-"""From decisions to actions: each policy is a table; order and the guard over deletes are pure."""
+"""From decisions to actions: what is done now, what is held and why, and in which order. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final
 
-from harmony_agent.sync.compare import Decision
-from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, RemoteFile, RemoteState
+from harmony_agent.sync.compare import Decision, decide
+from harmony_agent.sync.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy, Verdict
+from harmony_agent.sync.states import (
+    BaseRow,
+    LocalFile,
+    LocalState,
+    Obstacle,
+    RemoteFile,
+    RemoteState,
+)
 
-__all__ = [
-    "FIRST_NODE",
-    "JOINING",
-    "MIRROR",
-    "ONE_WAY",
-    "REJOINING",
-    "RESTORE",
-    "Act",
-    "Action",
-    "Case",
-    "Policy",
-    "Verdict",
-    "deletes_allowed",
-    "in_order",
-]
+__all__ = ["Action", "Case", "Circumstances", "Plan", "deletes_allowed", "in_order", "make_plan"]
 
-
-class Act(StrEnum):
-    """What can be done with one file."""
-
-    # in the repository
-    CREATE = "create"
-    REPLACE = "replace"
-    DELETE = "delete"
-    OVERRULE = "overrule"  # set the remote version aside, then let home's state win
-    # in Harmony's home
-    FETCH = "fetch"  # create what is absent
-    EXCHANGE = "exchange"  # replace; home's version is kept in the state directory
-    WITHDRAW = "withdraw"  # remove; home's version is kept in the state directory
-    # in the base alone
-    ADOPT = "adopt"
-    FORGET = "forget"
-    LOOK = "look"  # read the remote content and decide again
-    # nowhere
-    HOLD = "hold"
-
-
-REMOTE_ACTS: Final = frozenset({Act.CREATE, Act.REPLACE, Act.DELETE, Act.OVERRULE})
-DELETING_ACTS: Final = frozenset({Act.DELETE, Act.WITHDRAW})
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a policy does about a decision; `reason` says why it holds, `alarm` that a person
-    should look."""
-
-    act: Act
-    reason: str = ""
-    alarm: bool = False
+_TOO_MANY: Final = Verdict(
+    Act.HOLD,
+    "one of more deletes than HARMONY_AGENT_MAX_DELETE allows; if they are meant, run "
+    "'harmony-agent sync --once --accept-deletes'",
+    alarm=True,
+)
+_NOT_OURS: Final = Verdict(Act.HOLD, "waits until this host's folder is ours to write")
+_KEPT_BACK: Final = Verdict(
+    Act.HOLD,
+    "only here, and no record says whether it is new or was deleted elsewhere; save it again to "
+    "share it, or delete it",
+    alarm=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,130 +71,92 @@ class Action:
         """Bytes that carrying it out holds in memory; 0 if none are moved."""
         if self.act in (Act.CREATE, Act.REPLACE):
             return self.local.size
-        if self.act in (Act.FETCH, Act.EXCHANGE, Act.LOOK, Act.OVERRULE):
+        if self.act in (Act.FETCH, Act.EXCHANGE, Act.LOOK, Act.OVERRULE, Act.RETIRE):
             return self.remote.size
         return 0
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What one side does in one phase of its life."""
+class Circumstances:
+    """What a plan depends on besides the files themselves.
 
-    name: str
-    table: Mapping[Decision, Verdict]
+    `known` is how many files the fuller side has; more than the share `max_delete` of them (at
+    least 20) are not deleted, and not all of them unless this side `may_empty`, except with
+    `accept_deletes`. A delete travels once the file is gone for `delete_after` seconds;
+    `gone_for` tells for how long each is. `kept_back` are files that only home has and that must
+    not travel in the version given (content hash by path).
+    """
 
-    def verdict(self, decision: Decision) -> Verdict:
-        """What to do about `decision`."""
-        return self.table[decision]
-
-
-def _hold(reason: str) -> Verdict:
-    return Verdict(Act.HOLD, reason)
-
-
-def _alarm(reason: str) -> Verdict:
-    return Verdict(Act.HOLD, reason, alarm=True)
-
-
-_SAME_EVERYWHERE: Final = {
-    Decision.LOOK: Verdict(Act.LOOK),
-    Decision.ADOPT: Verdict(Act.ADOPT),
-    Decision.FORGET: Verdict(Act.FORGET),
-}
+    known: int
+    max_delete: float
+    may_empty: bool
+    may_write: bool = True
+    accept_deletes: bool = False
+    delete_after: float = 0.0
+    gone_for: Mapping[str, float] = field(default_factory=dict)
+    kept_back: Mapping[str, str] = field(default_factory=dict)
 
 
-def _policy(name: str, table: Mapping[Decision, Verdict]) -> Policy:
-    return Policy(name, MappingProxyType({**_SAME_EVERYWHERE, **table}))
+@dataclass(slots=True)
+class Plan:
+    """What is done now, what is held and why, which files still have to come to rest, and which
+    deletes wait until they are sure (seconds until then)."""
+
+    actions: list[Action] = field(default_factory=list)
+    held: dict[str, Verdict] = field(default_factory=dict)
+    restless: list[str] = field(default_factory=list)
+    unsure: dict[str, float] = field(default_factory=dict)
 
 
-_PUSH: Final = {
-    Decision.LOCAL_NEW: Verdict(Act.CREATE),
-    Decision.LOCAL_CHANGED: Verdict(Act.REPLACE),
-    Decision.LOCAL_OUTLIVES: Verdict(Act.CREATE),
-}
-_WAITS: Final = "changed in the repository; waits for the next start of this node with a new home"
-_BOTH: Final = (
-    "changed here and in the repository: both are kept as they are; bring both to the same content"
-)
+def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan:
+    """What `policy` does about `cases` under the circumstances `now`."""
+    plan = Plan()
+    deletes = []
+    for case in cases:
+        if isinstance(case.local, Obstacle):
+            if case.local.passing:
+                plan.restless.append(case.path)
+            else:
+                plan.held[case.path] = Verdict(Act.HOLD, case.local.reason, alarm=True)
+            continue
+        verdict = _verdict(case, policy, now)
+        if verdict.act is Act.HOLD:
+            plan.held[case.path] = verdict
+        elif verdict.act in DELETING_ACTS:
+            deletes.append(Action(verdict.act, case))
+        else:
+            plan.actions.append(Action(verdict.act, case))
+    _guard(deletes, plan, now)
+    return plan
 
-# The first node of a system: home fills the repository; what lies there already wins.
-FIRST_NODE: Final = _policy(
-    "first-node",
-    {
-        **_PUSH,
-        Decision.LOCAL_DELETED: Verdict(Act.FETCH),
-        Decision.REMOTE_NEW: Verdict(Act.FETCH),
-        Decision.REMOTE_CHANGED: Verdict(Act.EXCHANGE),
-        Decision.REMOTE_DELETED: Verdict(Act.CREATE),
-        Decision.REMOTE_OUTLIVES: Verdict(Act.FETCH),
-        Decision.CONFLICT: Verdict(Act.EXCHANGE),
-    },
-)
-# A further node whose Harmony never ran: home holds the image's stock, the repository is the truth.
-JOINING: Final = _policy(
-    "joining",
-    {
-        Decision.LOCAL_NEW: Verdict(Act.WITHDRAW),
-        Decision.LOCAL_CHANGED: Verdict(Act.EXCHANGE),
-        Decision.LOCAL_OUTLIVES: Verdict(Act.WITHDRAW),
-        Decision.LOCAL_DELETED: Verdict(Act.FETCH),
-        Decision.REMOTE_NEW: Verdict(Act.FETCH),
-        Decision.REMOTE_CHANGED: Verdict(Act.EXCHANGE),
-        Decision.REMOTE_DELETED: Verdict(Act.WITHDRAW),
-        Decision.REMOTE_OUTLIVES: Verdict(Act.FETCH),
-        Decision.CONFLICT: Verdict(Act.EXCHANGE),
-    },
-)
-# The base is lost and Harmony ran in this home: nobody can tell an edit from a delete, so nothing
-# local is touched and nothing of it travels before a person (or a new edit) says so.
-REJOINING: Final = _policy(
-    "rejoining",
-    {
-        Decision.LOCAL_NEW: _alarm(
-            "only here, and no record says whether it is new or was deleted elsewhere; "
-            "save it again to share it, or delete it"
-        ),
-        Decision.LOCAL_CHANGED: Verdict(Act.REPLACE),
-        Decision.LOCAL_OUTLIVES: Verdict(Act.CREATE),
-        Decision.LOCAL_DELETED: Verdict(Act.FETCH),
-        Decision.REMOTE_NEW: Verdict(Act.FETCH),
-        Decision.REMOTE_CHANGED: _hold(_WAITS),
-        Decision.REMOTE_DELETED: _hold(_WAITS),
-        Decision.REMOTE_OUTLIVES: Verdict(Act.FETCH),
-        Decision.CONFLICT: _alarm(
-            "differs from the repository, and no record says which is newer: both are kept as they "
-            "are; bring both to the same content"
-        ),
-    },
-)
-# Beside a running Harmony: home's changes travel, the repository's wait.
-ONE_WAY: Final = _policy(
-    "one-way",
-    {
-        **_PUSH,
-        Decision.LOCAL_DELETED: Verdict(Act.DELETE),
-        Decision.REMOTE_NEW: _hold(_WAITS),
-        Decision.REMOTE_CHANGED: _hold(_WAITS),
-        Decision.REMOTE_DELETED: _hold(_WAITS),
-        Decision.REMOTE_OUTLIVES: _hold(_WAITS),
-        Decision.CONFLICT: _alarm(_BOTH),
-    },
-)
-# This host's own folder has one writer: home is the truth, what it overrules is set aside.
-MIRROR: Final = _policy(
-    "mirror",
-    {
-        **_PUSH,
-        Decision.LOCAL_DELETED: Verdict(Act.DELETE),
-        Decision.REMOTE_NEW: _hold("put into this host's folder by somebody else; left alone"),
-        Decision.REMOTE_CHANGED: Verdict(Act.OVERRULE),
-        Decision.REMOTE_DELETED: Verdict(Act.CREATE),
-        Decision.REMOTE_OUTLIVES: Verdict(Act.OVERRULE),
-        Decision.CONFLICT: Verdict(Act.OVERRULE),
-    },
-)
-# Before Harmony ran in this home: what it left in an earlier one comes back, never over a file.
-RESTORE: Final = _policy("restore", {**MIRROR.table, Decision.REMOTE_NEW: Verdict(Act.FETCH)})
+
+def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
+    decision = decide(case.local, case.base, case.remote)
+    verdict = policy.verdict(decision)
+    if (
+        decision is Decision.LOCAL_NEW
+        and verdict.act is Act.CREATE
+        and isinstance(case.local, LocalFile)
+        and now.kept_back.get(case.path) == case.local.sha256
+    ):
+        return _KEPT_BACK
+    if verdict.act in REMOTE_ACTS and not now.may_write:
+        return _NOT_OURS
+    return verdict
+
+
+def _guard(deletes: list[Action], plan: Plan, now: Circumstances) -> None:
+    allowed = now.accept_deletes or deletes_allowed(
+        len(deletes), now.known, now.max_delete, may_empty=now.may_empty
+    )
+    for action in deletes:
+        missing = now.delete_after - now.gone_for.get(action.path, now.delete_after)
+        if not allowed:
+            plan.held[action.path] = _TOO_MANY
+        elif missing > 0:
+            plan.unsure[action.path] = missing
+        else:
+            plan.actions.append(action)
 
 
 def deletes_allowed(wanted: int, known: int, share: float, *, may_empty: bool) -> bool:

@@ -8,7 +8,7 @@ counts as absent.
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,17 +16,33 @@ from xml.parsers import expat
 
 from harmony_agent.core.durable import is_temporary
 from harmony_agent.sync.files import local_errors
-from harmony_agent.sync.paths import CONTROL, Ownership, name_problem
+from harmony_agent.sync.paths import Ownership, name_problem
 from harmony_agent.sync.settling import Settling, Stat
 from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, Obstacle
 
-__all__ = ["LARGEST_FILE", "Look", "Scanner"]
+__all__ = ["CAREFUL", "FINAL", "LARGEST_FILE", "UNUSED_HOME", "Care", "Look", "Scanner"]
 
 # A file travels whole through memory; the budget of a sidecar allows no more.
 LARGEST_FILE: Final = 256 * 1024 * 1024
 _CHUNK: Final = 1024 * 1024
 
 _STILL_WRITTEN: Final = Obstacle("is still being written", passing=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How far a file's content is trusted: `settle` waits until a file has come to rest,
+    `whole_xml` takes a file ending in .xml only if it parses."""
+
+    settle: bool
+    whole_xml: bool
+
+
+CAREFUL: Final = Care(settle=True, whole_xml=True)
+# Harmony is gone: nothing is written any more, but what it left half-written must not travel.
+FINAL: Final = Care(settle=False, whole_xml=True)
+# Harmony never ran here: what lies there is the image's, as it is.
+UNUSED_HOME: Final = Care(settle=False, whole_xml=False)
 
 
 @dataclass(slots=True)
@@ -41,7 +57,7 @@ class _Walk:
             if path in self.obstacles:
                 return True
             path = path.rpartition("/")[0]
-        return "" in self.obstacles
+        return False
 
 
 @dataclass(slots=True)
@@ -60,7 +76,7 @@ class Scanner:
     """Looks at the files below `home` that `ownership` names.
 
     `enter` is called with each folder before it is listed, so that a watch set there misses
-    nothing. With `whole_xml` a file ending in .xml counts as still being written until it parses.
+    nothing. Without `holds_xml` no file is expected to be XML, whatever its name.
     """
 
     def __init__(
@@ -69,27 +85,26 @@ class Scanner:
         ownership: Ownership,
         *,
         settling: Settling,
-        whole_xml: bool,
+        holds_xml: bool,
         enter: Callable[[str], None],
     ) -> None:
         self._home = home
         self._ownership = ownership
         self._settling = settling
-        self._whole_xml = whole_xml
+        self._holds_xml = holds_xml
         self._enter = enter
 
     def look(
         self,
-        starts: Iterable[str],
+        starts: Collection[str],
         rows: Mapping[str, BaseRow],
         known: Mapping[str, LocalState],
-        *,
-        patient: bool,
+        care: Care,
     ) -> Look:
         """Look at each of `starts` (files or folders; '' is everything) and below.
 
         `rows` are the base's rows at and below them, `known` the states found earlier, which
-        spare hashing a file again. Without `patient` a file need not have settled first.
+        spare hashing a file again.
 
         Raises the errors of `local_errors` if home itself can't be read.
         """
@@ -97,20 +112,21 @@ class Scanner:
         for start in starts:
             self._walk(start, walk)
         differing: dict[str, LocalState] = dict(walk.obstacles)
-        differing.pop("", None)
         touched: dict[str, BaseRow] = {}
         for path, status in walk.files.items():
             row = rows.get(path)
             if row is not None and status.matches(row):
                 self._settling.forget(path)
                 continue
-            state = self._examine(path, status, known.get(path), patient=patient)
+            state = self._examine(path, status, known.get(path), care)
             if row is not None and isinstance(state, LocalFile) and state.sha256 == row.sha256:
                 touched[path] = BaseRow(
                     row.sha256, state.size, state.mtime_ns, state.inode, row.token
                 )
             else:
                 differing[path] = state
+        if "" in starts:
+            self._settling.retain(walk.files)
         for path in rows:
             if path not in walk.files and not walk.hides(path):
                 differing[path] = None
@@ -121,6 +137,8 @@ class Scanner:
         if not start:
             with local_errors(self._home):
                 self._list("", walk)
+            return
+        if not (self._ownership.owns(start) or self._ownership.descends(start)):
             return
         try:
             status = os.lstat(self._home / start)
@@ -163,35 +181,36 @@ class Scanner:
                 walk.files[path] = Stat.of(status)
 
     def _examine(
-        self, path: str, status: Stat, known: LocalState, *, patient: bool
+        self, path: str, status: Stat, known: LocalState, care: Care
     ) -> LocalFile | Obstacle:
         if status.size > LARGEST_FILE:
             return Obstacle(f"is larger than {LARGEST_FILE >> 20} MiB")
         if isinstance(known, LocalFile) and status.matches(known):
             return known
-        if patient and not self._settling.is_settled(path, status):
+        if care.settle and not self._settling.is_settled(path, status):
             return _STILL_WRITTEN
-        state = self._read(path, status)
+        is_xml = self._holds_xml and care.whole_xml and path.endswith(".xml")
+        state = self._read(path, status, is_xml=is_xml)
         if isinstance(state, LocalFile):
             self._settling.forget(path)
         return state
 
-    def _read(self, path: str, status: Stat) -> LocalFile | Obstacle:
+    def _read(self, path: str, status: Stat, *, is_xml: bool) -> LocalFile | Obstacle:
         """Hash the file; what changes meanwhile, or breaks off, is still being written."""
-        parser = expat.ParserCreate() if self._whole_xml and path.endswith(".xml") else None
+        parser = expat.ParserCreate() if is_xml else None
         sha256 = hashlib.sha256()
         try:
             with (self._home / path).open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     sha256.update(chunk)
                     if parser is not None:
-                        parser.Parse(chunk, False)  # noqa: FBT003 - expat takes it by position only
+                        parser.Parse(chunk, False)
                 if parser is not None:
-                    parser.Parse(b"", True)  # noqa: FBT003 - expat takes it by position only
+                    parser.Parse(b"", True)
                 if Stat.of(os.fstat(file.fileno())) != status:
                     return _STILL_WRITTEN
         except expat.ExpatError as error:
-            return Obstacle(f"is not whole XML yet ({error})", passing=True)
+            return Obstacle(f"is not whole XML ({error}); waits until it is")
         except FileNotFoundError:
             return _STILL_WRITTEN
         except OSError as error:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,3 +67,7 @@ class Settling:
     def forget(self, path: str) -> None:
         """`path` was read, or is as the base knows it."""
         self._seen.pop(path, None)
+
+    def retain(self, paths: Container[str]) -> None:
+        """Forget all files but these: the others are gone."""
+        self._seen = {path: seen for path, seen in self._seen.items() if path in paths}

@@ -21,7 +21,7 @@ from harmony_agent.core.errors import (
 from harmony_agent.core.redaction import redact
 from harmony_agent.web.metrics import ANSWERS
 
-__all__ = ["BadRequest", "Endpoint", "answering", "failure", "json_answer", "refuse"]
+__all__ = ["BadRequest", "Endpoint", "answering", "failure", "json_answer", "refuse", "starred"]
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,13 @@ class BadRequest(AgentError):
 def json_answer(
     content: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """`content` as JSON."""
-    body = orjson.dumps(content)
-    return Response(body, status, headers, media_type="application/json")
+    """`content` as JSON, to be kept by nobody on the way."""
+    return Response(
+        orjson.dumps(content),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
+    )
 
 
 def failure(error: AgentError) -> tuple[int, dict[str, str]]:

@@ -91,7 +91,9 @@ _LOG_PARAMETERS = [
     _parameter(
         "count", "Events of one page.", type="integer", minimum=1, maximum=5000, default=100
     ),
-    _parameter("cursor", "`next` of the page before; excludes startIndex."),
+    _parameter(
+        "cursor", "`next` of the page before, whose time range holds on; excludes startIndex."
+    ),
 ]
 
 

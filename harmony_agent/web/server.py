@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import uvicorn
 from harmony_agent.web.app import build_apps
 from harmony_agent.web.connection import Connection
 from harmony_agent.web.parts import Parts
-from harmony_agent.web.sockets import CONTROL_NAME, bind_control, bind_tcp
+from harmony_agent.web.sockets import BACKLOG, CONTROL_NAME, bind_control, bind_tcp
 
 __all__ = ["Server"]
 
@@ -101,7 +100,7 @@ def _config(app: Any) -> uvicorn.Config:
         log_config=None,
         log_level="error",  # a port scan must not fill the agent's log
         access_log=False,
-        backlog=128,
+        backlog=BACKLOG,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=_END_LIMIT,
     )
@@ -120,7 +119,7 @@ class _Uvicorn(uvicorn.Server):
         self._ended.set()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -128,7 +127,7 @@ class _Uvicorn(uvicorn.Server):
         self.listening.set()
 
     async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # renews the Date header
+        while not await self.on_tick(0):  # at 0 it renews the Date header
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._ended.wait()

@@ -8,10 +8,11 @@ from typing import Final
 
 from harmony_agent.core.errors import Refused
 
-__all__ = ["CONTROL_NAME", "bind_control", "bind_tcp"]
+__all__ = ["BACKLOG", "CONTROL_NAME", "bind_control", "bind_tcp"]
 
 CONTROL_NAME: Final = "agent.sock"
 DEFAULT_PORT: Final = 8090
+BACKLOG: Final = 128
 
 _MOST_PATH: Final = 107  # bytes: Linux' sun_path holds 108 with the closing zero (unix(7))
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -67,6 +68,8 @@ def _bind(
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
         listener.bind(target)
+        # Here, not only in the event loop: of two that bind at once the second fails here.
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
@@ -122,14 +125,15 @@ def _somebody_answers(path: Path) -> bool:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    # Bound under another name, for others must not find it before its mode is set; the name is no
-    # longer than the final one, so that the length checked above holds for it.
+    # Bound under another name: others must not find it before its mode is set and it listens. The
+    # name is no longer than the final one, so that the length checked above holds for it.
     temporary = path.with_name(".agent.new")
     temporary.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(os.fspath(temporary))
         temporary.chmod(0o600)
+        listener.listen(BACKLOG)
         temporary.replace(path)
     except OSError:
         listener.close()

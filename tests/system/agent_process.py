@@ -143,7 +143,9 @@ class AgentProcess:
         try:
             eventually(lambda: self._alive() and self.probe("/startupz")[0] == 200, limit)
         except AssertionError as error:
-            raise AssertionError(f"not started: {self.probe('/startupz?verbose')}\n{self.log}") from error
+            raise AssertionError(
+                f"not started: {self.probe('/startupz?verbose')}\n{self.log}"
+            ) from error
 
     def _alive(self) -> bool:
         assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
@@ -151,9 +153,7 @@ class AgentProcess:
 
     def status(self) -> dict[str, Any]:
         """The JSON of /api/status."""
-        answer = httpx.get(
-            f"http://127.0.0.1:{self.port}/api/status", timeout=5, trust_env=False
-        )
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/api/status", timeout=5, trust_env=False)
         return dict(answer.raise_for_status().json())
 
     def events(self, **params: str) -> list[dict[str, Any]]:

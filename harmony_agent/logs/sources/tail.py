@@ -71,8 +71,6 @@ class Tail:
                         self._hold(place.source)
                         return reading
                     nothing = replace(nothing, behind=reading.behind)
-                    if place.final:
-                        finished.append(place.source.content_key())
         except (Changed, Incomplete) as change:
             log.debug("the log is being rotated: %s", change)
         return nothing
@@ -84,7 +82,7 @@ class Tail:
     def _places(self, position: Position, finished: list[str]) -> Generator[_Place]:
         """Where to look, in order: the file of `position`, then the later ones from their top.
 
-        What the caller adds to `finished` is not looked at again.
+        A file that is left behind is added to `finished`, and never looked at again.
         """
         newest = self._newest()  # before any read: what is read after it is not newer
         held = self._held
@@ -93,6 +91,7 @@ class Tail:
             yield _Place(held, position, final=newest not in (None, held.identity))
             if held.identity == newest:
                 return
+            finished.append(held.content_key())
         listing = self._archived(position)
         current = Generation(self._path, 0, archived=False)
         ours = self._find(position, [current, *listing])
@@ -124,8 +123,11 @@ class Tail:
         if source is None:
             return
         try:
-            if not generation.archived or source.content_key() not in finished:
+            if not generation.archived:
                 yield _Place(source, start, final, listing)
+            elif (key := source.content_key()) not in finished:
+                yield _Place(source, start, final)
+                finished.append(key)
         finally:
             if source is not self._held:
                 source.close()

@@ -63,7 +63,7 @@ def take(
             break
         size *= 4
     if not parsed.consumed:
-        return Reading([], start, len(data) if _START in data else 0)
+        return Reading([], start, _pending(data))
     device, inode = source.identity
     offset = start.offset + parsed.consumed
     after = Position(
@@ -77,7 +77,8 @@ def take(
         context=context,
     )
     damage = [Damage(one.kind, start.offset + one.offset) for one in parsed.damage]
-    return Reading(parsed.events, after, max(0, source.size() - offset), damage)
+    behind = _pending(data[parsed.consumed :]) if at_end else max(0, source.size() - offset)
+    return Reading(parsed.events, after, behind, damage)
 
 
 def _read(
@@ -98,6 +99,11 @@ def _read(
     if final and not parsed.consumed and _START in data:
         return _give_up(reader, data, context, "unreadable"), False
     return parsed, False
+
+
+def _pending(rest: bytes) -> int:
+    """Bytes of events in `rest`; closing tags are none."""
+    return len(rest) if _START in rest else 0
 
 
 def _give_up(reader: EventReader, data: bytes, context: Context, kind: str) -> Parsed:

@@ -70,6 +70,10 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
+        # The client's own close() only forgets the pools, and leaves closing to the collector.
+        pools = self._client.rest_client.pool_manager.pools
+        for key in pools.keys():  # noqa: SIM118 - not a dict: it can't be iterated
+            pools[key].close()
         self._client.close()
 
 

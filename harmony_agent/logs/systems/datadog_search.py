@@ -1,5 +1,6 @@
 """Retrieval from Datadog's logs search v2 by datadog-api-client, in a thread."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +31,8 @@ __all__ = ["DatadogSearch", "api_url"]
 _LIMIT: Final = 35.0  # seconds; the client's own limit is 30
 _LARGEST_PAGE: Final = 1000
 # Repeats of an event have its time, so they lie near each other: so many ids behind the end of a
-# page are remembered by the cursor, by a prefix that keeps it short.
+# page are remembered by the cursor, by short hashes.
 _REMEMBERED: Final = 100
-_PREFIX: Final = 12
 
 
 def api_url(settings: DatadogLogSystem) -> str:
@@ -96,8 +96,8 @@ class DatadogSearch:
     async def _walk(
         self, query: Query, search: "Search", after: str | None, seen: list[str]
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """The events of the page, and where Datadog goes on after it (None: nowhere). Ids that
-        were passed are added to `seen`."""
+        """The events of the page, and where Datadog goes on after it (None: nowhere). The
+        events that were passed are marked in `seen`."""
         skip, events = query.start_index, list[dict[str, Any]]()
         while len(events) < query.count:
             # Never more than what is left, so that the page ends where Datadog's cursor stands.
@@ -166,11 +166,15 @@ class DatadogSearch:
 
 
 def _new_events(found: list[Found], seen: list[str]) -> list[list[Found]]:
-    """`found` by event, in order, without those whose ids are in `seen`; adds their ids to it."""
+    """`found` by event, in order, without those marked in `seen`; adds their marks to it."""
     known = set(seen)
     groups: dict[str, list[Found]] = {}
     for log in found:
-        if log.id[:_PREFIX] not in known:
+        if _mark(log.id) not in known:
             groups.setdefault(log.id, []).append(log)
-    seen.extend(id_[:_PREFIX] for id_ in groups)
+    seen.extend(map(_mark, groups))
     return list(groups.values())
+
+
+def _mark(event_id: str) -> str:
+    return hashlib.blake2b(event_id.encode(), digest_size=6).hexdigest()

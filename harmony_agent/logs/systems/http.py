@@ -23,6 +23,11 @@ USER_AGENT: Final = f"harmony-agent/{__version__}"
 _CONNECT_LIMIT: Final = 10.0
 _REQUEST_LIMIT: Final = 60.0
 _LONGEST_WAIT: Final = 900.0
+# What a server without our certificate says in TLS 1.3 and 1.2.
+_NO_CLIENT_CERTIFICATE: Final = (
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+)
 # Datadog tells seconds to the next window in X-RateLimit-Reset, everybody else uses Retry-After.
 _WAIT_HEADERS: Final = ("retry-after", "x-ratelimit-reset")
 
@@ -102,12 +107,16 @@ def failure(name: str, error: BaseException) -> AgentError:
     words = next((str(c) for c in causes if str(c)), type(error).__name__)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = getattr(cause, "verify_message", "") or str(cause)
             return Refused(
-                f"{name}: its certificate is not trusted ({cause.verify_message}); add the "
+                f"{name}: its certificate is not trusted ({reason}); add the "
                 "authority that issued it by caBundle or HARMONY_AGENT_CA_BUNDLE"
             )
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause.reason):
-            return Refused(f"{name}: it asks for a client certificate; set clientCertificate")
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_CLIENT_CERTIFICATE:
+            return Refused(
+                f"{name}: it refuses the TLS handshake; if it asks for a client certificate, set "
+                "clientCertificate"
+            )
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
         return Refused(f"{name}: the URL is not usable ({words})")
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):

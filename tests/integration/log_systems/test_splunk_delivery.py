@@ -210,13 +210,13 @@ async def test_delivery_goes_on_after_an_outage(authority: TestAuthority, tmp_pa
         {"url": url, "token": "hec-token", "caBundle": str(authority.bundle)}
     )
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
-    try:
-        with pytest.raises(Unavailable, match="no connection"):
-            await system.send(make_events(1))
-        with serving(stand_in.app, certificate, port=port):
+    with pytest.raises(Unavailable, match="no connection"):
+        await system.send(make_events(1))
+    with serving(stand_in.app, certificate, port=port):
+        try:
             assert (await system.send(make_events(1))).acknowledged == 1
-    finally:
-        await system.close()
+        finally:
+            await system.close()
 
 
 async def test_an_oversized_event_arrives_shortened_and_is_a_dead_letter(

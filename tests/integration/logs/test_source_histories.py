@@ -36,12 +36,14 @@ class History:
         self._tail = self._new_tail()
 
     def start_harmony(self) -> None:
+        """A new session and run, appended if there is a log."""
         self._clock += timedelta(seconds=1)
         self._run = f"{self._clock:%Y/%m/%d %H:%M:%S}"
         self.log.threads = {1: "Local Listener"}
         self.log.start(self._clock)
 
     def event(self, thread: int, kind: str, text: str, cuts: list[int], mark_first: bool) -> None:
+        """One event, and what is expected of it."""
         content = {
             "Thread": element("Thread", type="AutoRun", action=f"<{text}>box@host"),
             "Detail": element("Detail", text, level="1"),
@@ -60,11 +62,10 @@ class History:
             "End": "End",
         }.get(kind, text)
         self.expected.append((self._run, self.log.number + 1, name, message))
-        self.log.event(
-            content, thread=thread, moment=self._clock, cuts=cuts, mark_first=mark_first
-        )
+        self.log.event(content, thread=thread, moment=self._clock, cuts=cuts, mark_first=mark_first)
 
     def rotate(self, copy: bool, packing: Packing, look: bool) -> None:
+        """Put the log away; `look` polls while there is none."""
         gap = self.read if look else lambda: None
         self.log.rotate(self.archive, copy=copy, packing=packing, gap=gap)
 
@@ -85,6 +86,7 @@ class History:
         self._tail = self._new_tail()
 
     def close(self) -> None:
+        """Close the tail's file."""
         self._tail.close()
 
     def _new_tail(self) -> Tail:

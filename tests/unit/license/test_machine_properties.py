@@ -13,7 +13,6 @@ from harmony_agent.license.keeper import Memory
 from harmony_agent.license.machine import (
     History,
     Policy,
-    SendMail,
     Standing,
     State,
     Step,
@@ -42,8 +41,6 @@ class World:
     repository: Record = EMPTY
     reachable: bool = True
     opened: dict[str, float] = field(default_factory=dict)  # outage -> true time
-    successes: list[float] = field(default_factory=list)
-    mailed: set[tuple[str, str]] = field(default_factory=set)
 
 
 class NodeClock:
@@ -89,9 +86,11 @@ class Node:
         self.since = self.world.now
         self.knows = memory is not None
         self.stopped: Stop | None = None
+        self.held: Meaning | None = None
         self.standing = Standing()
         if memory is not None:
             self.standing = Standing(memory.record, memory.counts, memory.meter)
+            self.memory = replace(memory, moment=self.time.moment())
 
     def replace_pod(self) -> None:
         """Another machine, without local state."""
@@ -105,8 +104,7 @@ class Node:
             return
         if dated:
             self.time.hear(self.world.now)
-        if isinstance(meaning, Verified):
-            self.world.successes.append(self.world.now)
+        self.held = meaning
         record = self.standing.record
         if self.world.reachable:
             self.knows = True
@@ -124,7 +122,11 @@ class Node:
 
     def look(self) -> None:
         """Time has passed."""
-        if self.stopped is None:
+        if self.stopped is not None:
+            return
+        if self.standing.state is State.UNVERIFIED and self.held is not None:
+            self.attempt(self.held, dated=False)
+        else:
             self._take(tick(self.standing, self.time.moment(), POLICY))
 
     def _history(self) -> History:
@@ -135,8 +137,6 @@ class Node:
     def _take(self, step: Step) -> None:
         self.standing, effects = step
         for effect in effects:
-            if isinstance(effect, SendMail):
-                self.world.mailed.add((effect.outage.id, effect.kind))
             if isinstance(effect, Stop):
                 self.stopped = effect
                 self._check_stop()

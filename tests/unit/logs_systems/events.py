@@ -14,7 +14,7 @@ def make_event(number: int = 1, **changes: Any) -> Event:
     """An event of node harmony-1; `changes` replace fields."""
     values: dict[str, Any] = {
         "id": f"{number:032x}",
-        "time": START + timedelta(seconds=number),
+        "time": START + timedelta(seconds=number % 100_000),
         "system": "System1",
         "node": "harmony-1",
         "serial": "HC1234-ZZ5678-harmony-1",

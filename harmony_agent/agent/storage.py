@@ -1,0 +1,209 @@
+"""The two repositories' root tasks: open, take the lease, pull once, then keep in step."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from harmony_agent.agent.gate import Gate
+from harmony_agent.agent.home import Home
+from harmony_agent.agent.opening import Prepare, open_repository
+from harmony_agent.core.errors import AgentError, Unavailable
+from harmony_agent.lifecycle.drain import Deadline
+from harmony_agent.lifecycle.health import Health
+from harmony_agent.repositories.connect import connect
+from harmony_agent.repositories.handle import Handle
+from harmony_agent.repositories.identity import own_identity
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.layout import prepare_configuration, prepare_runtime
+from harmony_agent.repositories.lease import Lease
+from harmony_agent.settings import model
+from harmony_agent.sync.configuration import ConfigurationSync
+from harmony_agent.sync.runtime import RuntimeMirror
+
+__all__ = ["Job", "Storage"]
+
+log = logging.getLogger(__name__)
+
+Job = Callable[[], Coroutine[Any, Any, None]]
+
+_FLUSH_RESERVE: Final = 3.0  # seconds of the deadline for the push itself
+_CONFIGURATION: Final = "configuration"
+_RUNTIME: Final = "runtime"
+
+
+class Storage:
+    """Both repositories, and the jobs that keep Harmony's home in step with them."""
+
+    def __init__(
+        self, settings: model.Settings, health: Health, harmony_runs: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._health = health
+        self._harmony_runs = harmony_runs
+        self._home = Home(settings.home, settings.state_dir)
+        self._handles: dict[str, Handle] = {}
+        self._configuration: ConfigurationSync | None = None
+        self._runtime: RuntimeMirror | None = None
+        self._lease: Lease | None = None
+        self._known = self._home.was_pulled()
+        if self._known:
+            # Steps 3 to 5 gate only the first start of a home: Harmony may be running already.
+            for step in ("repositories", "first-pull"):
+                health.pass_step(step, "restarted beside a known home")
+        jobs = self.jobs()
+        self._ready = {name: asyncio.Event() for name in jobs}
+        remember = (lambda: None) if self._known else self._home.mark_pulled
+        self._opened = Gate(health, "repositories", jobs)
+        self._pulled = Gate(health, "first-pull", jobs, remember)
+
+    def jobs(self) -> dict[str, Job]:
+        """The root tasks by name, for what is switched on."""
+        jobs: dict[str, Job] = {}
+        # The license keeps its records in the configuration repository, synchronized or not.
+        if self._settings.config_repository is not None:
+            jobs[_CONFIGURATION] = self._keep_configuration
+        if self._settings.runtime_mirror:
+            jobs[_RUNTIME] = self._mirror_runtime
+        return jobs
+
+    @property
+    def configuration_repository(self) -> Repository | None:
+        """The opened configuration repository, None until it is open."""
+        return self._handles.get(_CONFIGURATION)
+
+    async def rotate(self, settings: model.Settings) -> None:
+        """Use new credentials from now on. Where no connection can be made with them, the old
+        ones stay in use; a repository that is not open yet is tried with the new ones anyway."""
+        before, self._settings = self._settings, settings
+        for name, old, new in (
+            (_CONFIGURATION, before.config_repository, settings.config_repository),
+            (_RUNTIME, before.runtime_repository, settings.runtime_repository),
+        ):
+            handle = self._handles.get(name)
+            if new is None or new == old or handle is None:
+                continue
+            try:
+                await handle.rotate(self._connector(name, new))
+            except (AgentError, OSError) as error:
+                log.error("the new settings of the %s repository are not used: %s", name, error)
+            else:
+                log.info("the %s repository uses the new settings", name)
+
+    async def sync_once(self, *, dry_run: bool, accept_deletes: bool) -> Mapping[str, Any]:
+        """One pass of both jobs now; what was done, or would be. Raises Unavailable if a
+        repository is not open yet."""
+        report: dict[str, Any] = {}
+        for name, part in ((_CONFIGURATION, self._configuration), (_RUNTIME, self._runtime)):
+            if part is not None:
+                report[name] = await part.once(dry_run=dry_run, accept_deletes=accept_deletes)
+        if not report:
+            raise Unavailable("no repository is open yet; harmony-agent status tells why")
+        return report
+
+    async def flush(self, deadline: Deadline) -> None:
+        """The last push, as far as `deadline` allows.
+
+        Beside a known home it waits for repositories that are not open yet: there may be
+        something in it that was never pushed.
+        """
+        if self._known:
+            waits = [event.wait() for event in self._ready.values()]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadline.reserve(_FLUSH_RESERVE)):
+                    await asyncio.gather(*waits)
+        parts = [part for part in (self._configuration, self._runtime) if part is not None]
+        await asyncio.gather(*(part.flush(deadline.left()) for part in parts))
+
+    async def close(self) -> None:
+        """Give back the lease, then all connections and threads. After the tasks have ended."""
+        if self._lease is not None:
+            await self._lease.release()
+        for part in (self._configuration, self._runtime):
+            if part is not None:
+                await part.close()
+        for handle in self._handles.values():
+            await handle.close()
+
+    async def _keep_configuration(self) -> None:
+        repository = await self._open(_CONFIGURATION, prepare_configuration)
+        self._opened.pass_by(_CONFIGURATION)
+        if not self._settings.config_sync:
+            self._pulled.pass_by(_CONFIGURATION)
+            self._ready[_CONFIGURATION].set()
+            await asyncio.Event().wait()  # the license uses the repository; nothing to do here
+        self._configuration = ConfigurationSync(
+            home=self._settings.home,
+            state_dir=self._settings.state_dir,
+            repository=repository,
+            settings=self._settings.sync,
+            health=self._health,
+            harmony_runs=self._harmony_runs,
+        )
+        await self._configuration.first_pull()
+        self._pulled.pass_by(_CONFIGURATION)
+        self._ready[_CONFIGURATION].set()
+        await self._configuration.run()
+
+    async def _mirror_runtime(self) -> None:
+        repository = await self._open(_RUNTIME, prepare_runtime)
+        identity = own_identity(self._settings.state_dir)
+        self._lease = Lease(repository, identity, self._settings.host)
+        self._health.sections["lease"] = self._lease.status
+        keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
+        mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")
+        try:
+            await asyncio.wait({keeping, mirroring}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (mirroring, keeping):
+                task.cancel()
+            outcomes = await asyncio.gather(mirroring, keeping, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _mirror(self, repository: Repository, lease: Lease) -> None:
+        await lease.owned()
+        self._opened.pass_by(_RUNTIME)
+        self._runtime = RuntimeMirror(
+            home=self._settings.home,
+            state_dir=self._settings.state_dir,
+            repository=repository,
+            settings=self._settings.sync,
+            health=self._health,
+            harmony_runs=self._harmony_runs,
+            may_write=lease.may_write,
+        )
+        await self._runtime.restore()
+        self._pulled.pass_by(_RUNTIME)
+        self._ready[_RUNTIME].set()
+        await self._runtime.run()
+
+    async def _open(self, name: str, prepare: Prepare) -> Repository:
+        handle = await open_repository(
+            name,
+            lambda: self._connector(name, self._repository_settings(name)),
+            prepare,
+            self._health,
+        )
+        self._handles[name] = handle
+        return handle
+
+    def _connector(self, name: str, settings: model.Repository) -> Repository:
+        system, host = self._settings.system, self._settings.host
+        return connect(
+            settings,
+            system if name == _CONFIGURATION else f"{system}/{host}",
+            scratch=self._settings.state_dir,
+            ca_bundle=self._settings.ca_bundle,
+        )
+
+    def _repository_settings(self, name: str) -> model.Repository:
+        found = (
+            self._settings.config_repository
+            if name == _CONFIGURATION
+            else self._settings.runtime_repository
+        )
+        assert found is not None, "settings demand a repository for every job that is on"
+        return found

@@ -1,0 +1,39 @@
+"""What the log stream counts."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ["BEHIND", "DAMAGED", "DEAD", "DELIVERED", "FAILED", "LAG", "PARKED", "SEND_SECONDS"]
+
+DELIVERED: Final = Counter(
+    "harmony_agent_log_events_delivered_total", "Log events that the log system acknowledged."
+)
+DEAD: Final = Counter(
+    "harmony_agent_log_dead_letters_total",
+    "Log events that the log system will never take; kept in dead-letters.jsonl.",
+)
+DAMAGED: Final = Counter(
+    "harmony_agent_log_damaged_events_total",
+    "Events of Harmony's log that could not be read as they should be.",
+    ["kind"],
+)
+FAILED: Final = Counter(
+    "harmony_agent_log_deliveries_failed_total",
+    "Deliveries that have to be tried again.",
+    ["reason"],
+)
+PARKED: Final = Counter(
+    "harmony_agent_log_events_parked_total",
+    "Log events put into the runtime repository because they could not be delivered in time.",
+)
+BEHIND: Final = Gauge(
+    "harmony_agent_log_pending_bytes", "Bytes of the log that are not delivered yet."
+)
+LAG: Final = Gauge(
+    "harmony_agent_log_lag_seconds",
+    "Age of the oldest event that was read and is not delivered yet; 0 if there is none.",
+)
+SEND_SECONDS: Final = Histogram(
+    "harmony_agent_log_send_seconds", "Time a delivery took, successful or not."
+)

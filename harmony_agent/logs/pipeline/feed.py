@@ -1,0 +1,77 @@
+"""The reading side of the pipeline: batches from the log, in a thread, at the pace of delivery."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from harmony_agent.core.backoff import Backoff
+from harmony_agent.core.errors import OutcomeUnknown
+from harmony_agent.core.threads import Workers
+from harmony_agent.lifecycle.health import Health
+from harmony_agent.logs import metrics
+from harmony_agent.logs.sources.position import Position
+from harmony_agent.logs.sources.tail import Reading, Tail
+from harmony_agent.logs.systems.interface import Limits
+
+__all__ = ["CONDITION", "POLL_SECONDS", "Feed"]
+
+log = logging.getLogger(__name__)
+
+CONDITION: Final = "log-source"
+
+# A poll is a stat and two small reads: four a second take less than 0.1 % of a core. Change
+# notifications would cost more, one for each of Harmony's writes.
+POLL_SECONDS: Final = 0.25
+
+_READ_LIMIT: Final = 120.0  # seconds; unpacking a large archive is the longest
+# A batch takes a few MB; reading is one batch ahead of delivery.
+_LIMITS: Final = Limits(entries=2_000, size=4 * 1024 * 1024)
+
+
+class Feed:
+    """Reads `tail`; one call at a time. `beat` is called before each attempt."""
+
+    def __init__(self, tail: Tail, health: Health, beat: Callable[[], None]) -> None:
+        self._tail = tail
+        self._health = health
+        self._beat = beat
+        self._workers = Workers("log-source", 1)
+        self._backoff = Backoff()
+        self.damaged = 0
+
+    async def next(self, position: Position, limits: Limits) -> Reading:
+        """What follows `position`: events, or none if there are none yet.
+
+        A log that can't be read is told and tried again, for ever.
+        """
+        limits = Limits(min(limits.entries, _LIMITS.entries), min(limits.size, _LIMITS.size))
+        while True:
+            self._beat()
+            try:
+                reading = await self._workers.run(_READ_LIMIT, self._tail.read, position, limits)
+            except (OSError, OutcomeUnknown) as error:
+                self._health.trouble(CONDITION, f"Harmony's log can't be read: {error}")
+                log.error("Harmony's log can't be read, trying again: %s", error)
+                await asyncio.sleep(self._backoff.next())
+                continue
+            self._backoff.reset()
+            self._health.ok(CONDITION, reading.after.context.product)
+            self._tell_damage(reading)
+            return reading
+
+    async def close(self) -> None:
+        """Close the log."""
+        await self._workers.run(_READ_LIMIT, self._tail.close)
+        self._workers.close()
+
+    def _tell_damage(self, reading: Reading) -> None:
+        for damage in reading.damage:
+            metrics.DAMAGED.labels(damage.kind).inc()
+        if reading.damage:
+            self.damaged += len(reading.damage)
+            log.warning(
+                "%d damaged events in Harmony's log; what can be read of them is delivered",
+                len(reading.damage),
+                extra={"kind": reading.damage[0].kind, "first_offset": reading.damage[0].offset},
+            )

@@ -1,0 +1,139 @@
+"""The log stream of one node: from Harmony's log to the log system, and back on request."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from harmony_agent.lifecycle.health import Health
+from harmony_agent.logs import metrics
+from harmony_agent.logs.event import format_time
+from harmony_agent.logs.pipeline.checkpoint import Checkpoint
+from harmony_agent.logs.pipeline.dead_letters import DeadLetters
+from harmony_agent.logs.pipeline.deliver import SEND_LIMIT, Delivery
+from harmony_agent.logs.pipeline.feed import Feed
+from harmony_agent.logs.pipeline.pump import Pump
+from harmony_agent.logs.query import Page, Query
+from harmony_agent.logs.sources.reader import EventReader
+from harmony_agent.logs.sources.tail import Tail
+from harmony_agent.logs.systems.current import CurrentLogSystem
+from harmony_agent.logs.systems.interface import LogSystem
+
+__all__ = ["LogStream"]
+
+_LOOP: Final = "log-stream"
+# The longest turn waits for a log system that never answers.
+_LOOP_LIMIT: Final = 2 * SEND_LIMIT
+_COUNT_SECONDS: Final = 2.0
+
+
+class LogStream:
+    """Reads `<home>/logs/Harmony.xml`, delivers each event, remembers how far.
+
+    `run` is the root task; `drain` ends it at the end of the agent's life. The log, its directory
+    and the log system may be missing for any length of time. `time_zone` is Harmony's `TZ` (None:
+    the process's own); raises zoneinfo.ZoneInfoNotFoundError if there is no such zone.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        system: str,
+        node: str,
+        serial: str | None,
+        state_dir: Path,
+        log_system: LogSystem,
+        health: Health,
+        time_zone: str | None = None,
+    ) -> None:
+        zone = ZoneInfo(time_zone) if time_zone else None
+        reader = EventReader(system=system, node=node, serial=serial, zone=zone)
+        tail = Tail(home / "logs" / "Harmony.xml", home / "logs" / "archive", reader, state_dir)
+        self._health = health
+        self._log_system = CurrentLogSystem(log_system)
+        self._dead_letters = DeadLetters(state_dir)
+        self._checkpoint = Checkpoint(state_dir)
+        self._feed = Feed(tail, health, self._beat)
+        self._delivery = Delivery(self._log_system, self._dead_letters, health, self._beat)
+        self._pump = Pump(
+            self._feed, self._delivery, self._checkpoint, self._log_system, health, self._beat
+        )
+        self._streaming: asyncio.Task[None] | None = None
+        self._draining = False
+        health.sections["logs"] = self.status
+        metrics.LAG.set_function(self._pump.lag)
+
+    async def run(self) -> None:
+        """Stream for ever; ends only by cancellation."""
+        self._health.register_loop(_LOOP, _LOOP_LIMIT)
+        self._streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
+        try:
+            await asyncio.wait([self._streaming])  # not awaited itself: `drain` cancels it
+            if self._draining:
+                await asyncio.Event().wait()  # a root task that ends would stop all others
+            self._streaming.result()
+        finally:
+            await self._stop_streaming()
+            self._health.retire_loop(_LOOP)
+
+    async def drain(self, seconds: float) -> int:
+        """End streaming, and deliver what is in the log by now, for at most `seconds`.
+
+        Returns how many events are left undelivered (as far as they can be counted in 2 s); they
+        can be parked, and are delivered after the next start in any case.
+        """
+        self._draining = True
+        await self._stop_streaming()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._pump.stream(until_end=True)
+        except TimeoutError:
+            return await self._pump.count_rest(_COUNT_SECONDS)
+        return 0
+
+    async def rotate(self, log_system: LogSystem) -> None:
+        """Use `log_system` from now on, at once if deliveries wait; the old one is closed."""
+        await self._log_system.replace(log_system)
+
+    async def search(self, query: Query) -> Page:
+        """One page from the log system, without repeats; raises what `LogSystem.search` raises."""
+        async with self._log_system.use() as system:
+            page = await system.search(query)
+        once = {event["id"]: event for event in page.resources}
+        return replace(page, resources=list(once.values()))
+
+    async def close(self) -> None:
+        """Give back files, threads and the log system's connections."""
+        await self._stop_streaming()
+        await self._feed.close()
+        await self._checkpoint.close()
+        self._dead_letters.close()
+        await self._log_system.close()
+
+    def status(self) -> Mapping[str, Any]:
+        """This part's share of /api/status."""
+        last = self._pump.last_delivery
+        return {
+            "system": self._log_system.kind,
+            "product": self._pump.product,
+            "delivered": self._pump.delivered,
+            "lastDelivery": format_time(last) if last else None,
+            "pendingEvents": len(self._pump.events),
+            "pendingBytes": self._pump.behind,
+            "lagSeconds": round(self._pump.lag(), 3),
+            "deadLetters": self._delivery.dead,
+            "damagedEvents": self._feed.damaged,
+            "lastError": self._delivery.last_error,
+        }
+
+    def _beat(self) -> None:
+        if self._streaming is not None and not self._draining:
+            self._health.beat(_LOOP)
+
+    async def _stop_streaming(self) -> None:
+        if self._streaming is not None:
+            self._streaming.cancel()
+            await asyncio.wait([self._streaming])

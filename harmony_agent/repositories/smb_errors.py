@@ -1,0 +1,91 @@
+"""What SMB's status codes mean for the agent."""
+
+import errno
+from typing import Final
+
+from smbprotocol.exceptions import (
+    SMBAuthenticationError,
+    SMBConnectionClosed,
+    SMBException,
+    SMBOSError,
+    SMBResponseException,
+)
+from smbprotocol.header import NtStatus
+
+from harmony_agent.core.errors import (
+    Absent,
+    AgentError,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    Unsupported,
+)
+from harmony_agent.repositories.causes import connection_error, unwrapped
+
+__all__ = ["status_of", "translate"]
+
+# learn.microsoft.com, [MS-ERREF] 2.3.1; not all have a name in smbprotocol.
+_LOGON: Final = {
+    0xC000006A: "wrong password",
+    0xC000006D: "wrong user name or password",
+    0xC000006E: "the account is restricted",
+    0xC000006F: "the account may not log on at this hour",
+    0xC0000071: "the password has expired",
+    0xC0000072: "the account is disabled",
+    0xC0000193: "the account has expired",
+    0xC0000224: "the password must be changed",
+    0xC0000234: "the account is locked",
+}
+_FULL: Final = frozenset({0xC000007F, 0xC0000044})
+_BAD_NAME: Final = frozenset({0xC0000033, 0xC0000103, 0xC00000BA, 0xC0000106})
+_SESSION_GONE: Final = frozenset({0xC0000203, 0xC00000C9, 0xC000035C, 0xC000020C})
+
+
+def status_of(error: BaseException) -> int | None:
+    """The server's status code behind an error, if it has one."""
+    for item in unwrapped(error):
+        if isinstance(item, SMBOSError):
+            return int(item.ntstatus)
+        if isinstance(item, SMBResponseException):
+            return int(item.status)
+    return None
+
+
+def translate(error: Exception, what: str, *, server: str, share: str) -> AgentError:
+    """The agent's error for one of smbprotocol's; `what` is the operation and the place."""
+    status = status_of(error)
+    if status is not None:
+        return _answered(error, status, what, server, share)
+    if isinstance(error, SMBConnectionClosed):
+        return OutcomeUnknown(f"{what}: {server} closed the connection")
+    if found := connection_error(error, what, server):
+        return found
+    if isinstance(error, SMBAuthenticationError):
+        return Refused(f"{what}: {server} offers no way to log on that userName can use: {error}")
+    if isinstance(error, ValueError):  # how smbprotocol reports a failed connect
+        return Unavailable(f"{what}: {server} can't be reached")
+    if isinstance(error, SMBException):
+        return OutcomeUnknown(f"{what}: {error}")
+    return OutcomeUnknown(f"{what}: {type(error).__name__}: {error}")
+
+
+def _answered(error: Exception, status: int, what: str, server: str, share: str) -> AgentError:
+    if status in _LOGON:
+        return Refused(
+            f"{what}: {server} refuses the login: {_LOGON[status]}; check userName and userPassword"
+        )
+    if status == NtStatus.STATUS_BAD_NETWORK_NAME:
+        return Refused(f"{what}: {server} has no share {share}; correct sharePath")
+    if status == NtStatus.STATUS_ACCESS_DENIED:
+        return Refused(f"{what}: permission denied; give the account the right to change files")
+    if status == NtStatus.STATUS_SHARING_VIOLATION:
+        return Unavailable(f"{what}: the file is in use")
+    if status in _FULL:
+        return Unavailable(f"{what}: the share is full; make room there")
+    if status in _BAD_NAME:
+        return Unsupported(f"{what}: {server} can't hold this name")
+    if status in _SESSION_GONE:
+        return OutcomeUnknown(f"{what}: {server} ended the session")
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        return Absent(f"{what}: there is no such file")
+    return OutcomeUnknown(f"{what}: {server} answered status {status:#010x}")

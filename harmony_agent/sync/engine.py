@@ -1,0 +1,274 @@
+"""Scan, compare, plan, apply: the machinery both sides share. A policy says what is done."""
+
+import time
+from collections.abc import Callable, Collection, Container, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from harmony_agent.core.errors import AgentError
+from harmony_agent.core.threads import Workers
+from harmony_agent.repositories.interface import Repository, Token
+from harmony_agent.sync import metrics
+from harmony_agent.sync.apply import Applier, Doubt, Outcome
+from harmony_agent.sync.base import Base
+from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.ledger import Ledger
+from harmony_agent.sync.mark import HomeMark
+from harmony_agent.sync.paths import Ownership, name_problem
+from harmony_agent.sync.plan import Circumstances, Plan, in_order, make_plan
+from harmony_agent.sync.policies import REMOTE_ACTS, Act, Policy
+from harmony_agent.sync.scan import Care, Look, Scanner
+from harmony_agent.sync.states import LocalFile
+
+__all__ = ["Engine", "Limits", "Listing", "Report"]
+
+_SCAN_LIMIT: Final = 600.0  # seconds; the first look at a large home hashes all of it
+_ROUNDS: Final = 5  # a file that changes faster than this is left for the next pass
+
+# Token and size of every file of ours that the repository holds.
+Listing = Mapping[str, tuple[Token, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What guards deletes (plan.Circumstances says how)."""
+
+    max_delete: float
+    delete_after: float
+    may_empty: bool
+
+
+@dataclass(slots=True)
+class Report:
+    """What a pass came to: what was done and what failed by path, bytes moved to (`sent`) and
+    from (`received`) the repository, and the plan that is left."""
+
+    plan: Plan
+    done: dict[str, Act] = field(default_factory=dict)
+    failures: dict[str, AgentError] = field(default_factory=dict)
+    sent: int = 0
+    received: int = 0
+
+    @property
+    def pending(self) -> set[str]:
+        """Files that still have to be dealt with and can be."""
+        actions = {action.path for action in self.plan.actions}
+        return actions | {*self.plan.restless, *self.plan.unsure} | self.failures.keys()
+
+
+class Engine:
+    """Keeps the files of one side in step. Not reentrant: one pass at a time."""
+
+    def __init__(
+        self,
+        side: str,
+        *,
+        ownership: Ownership,
+        scanner: Scanner,
+        files: HomeFiles,
+        mark: HomeMark,
+        repository: Repository,
+        base: Base,
+        workers: Workers,
+        limits: Limits,
+        may_write: Callable[[], bool],
+        on_progress: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._side = side
+        self._ownership = ownership
+        self._scanner = scanner
+        self._files = files
+        self._mark = mark
+        self._repository = repository
+        self._base = base
+        self._workers = workers
+        self._limits = limits
+        self._may_write = may_write
+        self._clock = clock
+        self._applier = Applier(
+            repository=repository,
+            base=base,
+            files=files,
+            workers=workers,
+            may_write=may_write,
+            on_progress=on_progress,
+        )
+        self._ledger = Ledger()
+        self._noticed: dict[str, tuple[bool, float]] = {}  # is it gone, and since when so
+        self._written: set[str] | None = None  # what we wrote while a listing is under way
+        self._kept_back: dict[str, str] | None = None
+        self._swept = False
+        self._files_here = 0
+        self._files_there = 0
+
+    async def look_home(self, paths: Collection[str] | None, care: Care) -> None:
+        """Look at these files and folders, or at everything (None).
+
+        Raises Unavailable or Refused if home can't be read or is not the one the base is of.
+        """
+        starts = {""} if paths is None else set(paths)
+        rows = await (self._base.all() if paths is None else self._base.under(starts))
+        known = {case.path: case.local for case in self._ledger}
+
+        def look() -> Look:
+            self._mark.verify()
+            found = self._scanner.look(starts, rows, known, care)
+            self._mark.verify()  # a volume that went away meanwhile looks like a great delete
+            self._files.sweep(found.residue, younger_too=not self._swept)
+            return found
+
+        began = self._clock()
+        found = await self._workers.run(_SCAN_LIMIT, look)
+        if paths is None:
+            self._swept = True
+            self._files_here = found.files
+            metrics.SCAN_SECONDS.labels(self._side).observe(self._clock() - began)
+        if found.touched:
+            await self._base.put_all(found.touched)
+        self._ledger.saw_home(found.differing, {**rows, **found.touched}, _within(starts))
+        self._note_times()
+
+    async def list_repository(self) -> Listing:
+        """All files of ours that the repository holds; may run while passes go on.
+
+        Hand the answer to `saw_repository`. Raises the repository's errors.
+        """
+        self._written = set()
+        listing: dict[str, tuple[Token, int]] = {}
+        try:
+            for folder in self._ownership.folders():
+                for entry in await self._repository.list(folder):
+                    if self._ownership.owns(entry.path) and name_problem(entry.path) is None:
+                        listing[entry.path] = (entry.token, entry.size)
+        except BaseException:
+            self._written = None
+            raise
+        return listing
+
+    async def saw_repository(self, listing: Listing) -> None:
+        """Compare a listing with the base; what was written since it began is left out."""
+        written, self._written = self._written or set(), None
+        self._ledger.saw_repository(listing, await self._base.all(), written)
+        self._files_there = len(listing)
+
+    async def plan(
+        self, policy: Policy, *, accept_deletes: bool = False, sure: bool = False
+    ) -> Plan:
+        """What would be done now; with `sure` a delete need not wait."""
+        if self._kept_back is None:
+            self._kept_back = await self._base.held()
+        now = self._clock()
+        circumstances = Circumstances(
+            known=max(await self._base.count(), self._files_here, self._files_there),
+            max_delete=self._limits.max_delete,
+            may_empty=self._limits.may_empty,
+            may_write=self._may_write(),
+            accept_deletes=accept_deletes,
+            delete_after=0.0 if sure else self._limits.delete_after,
+            gone_for={path: now - since for path, (gone, since) in self._noticed.items() if gone},
+            kept_back=self._kept_back,
+        )
+        return make_plan(self._ledger, policy, circumstances)
+
+    async def work(
+        self,
+        policy: Policy,
+        care: Care,
+        *,
+        accept_deletes: bool = False,
+        sure: bool = False,
+        skip: Container[str] = (),
+    ) -> Report:
+        """Do all that can be done, except for the paths to `skip`; what fails is in the report
+        and stays to be done."""
+        report = Report(await self.plan(policy, accept_deletes=accept_deletes, sure=sure))
+        for _ in range(_ROUNDS):
+            todo = [
+                action
+                for action in report.plan.actions
+                if action.path not in report.failures and action.path not in skip
+            ]
+            if not todo:
+                break
+            for group in in_order(todo):
+                outcome = await self._applier.carry_out(group)
+                await self._absorb(outcome, report, care)
+                if outcome.gave_up:
+                    return report
+            report.plan = await self.plan(policy, accept_deletes=accept_deletes, sure=sure)
+        return report
+
+    async def keep_back(self, policy: Policy) -> int:
+        """What only home has and `policy` leaves so will not travel before it is edited; how many
+        files that are."""
+        held = (await self.plan(policy)).held
+        only_here = {
+            case.path: case.local.sha256
+            for case in self._ledger
+            if case.path in held
+            and isinstance(case.local, LocalFile)
+            and case.base is None
+            and case.remote is None
+        }
+        await self._base.hold(only_here)
+        self._kept_back = None
+        return len(only_here)
+
+    async def start_anew(self) -> str:
+        """Forget base and ledger; the base's new identity."""
+        self._ledger.clear()
+        self._noticed.clear()
+        self._kept_back = None
+        return await self._base.reset()
+
+    async def _absorb(self, outcome: Outcome, report: Report, care: Care) -> None:
+        """Note what became of a group of actions, and look again at what is in doubt."""
+        metrics.BYTES.labels(self._side, "sent").inc(outcome.sent)
+        metrics.BYTES.labels(self._side, "received").inc(outcome.received)
+        metrics.FAILURES.labels(self._side).inc(len(outcome.failures))
+        report.failures.update(outcome.failures)
+        report.sent += outcome.sent
+        report.received += outcome.received
+        for path, act in outcome.in_step.items():
+            report.done[path] = act
+            metrics.ACTIONS.labels(self._side, act).inc()
+            if act in REMOTE_ACTS and path in self._noticed:
+                metrics.PUSH_SECONDS.labels(self._side).observe(
+                    self._clock() - self._noticed[path][1]
+                )
+            self._ledger.settle(path)
+            self._noticed.pop(path, None)
+        if self._written is not None:
+            self._written.update(outcome.in_step, outcome.doubts, outcome.failures)
+        await self._resolve(outcome.doubts, care)
+
+    async def _resolve(self, doubts: Mapping[str, Doubt], care: Care) -> None:
+        for path, doubt in doubts.items():
+            if doubt.remote_known:
+                self._ledger.remote_is(path, doubt.remote)
+        again = [path for path, doubt in doubts.items() if doubt.home]
+        if again:
+            await self.look_home(again, care)
+
+    def _note_times(self) -> None:
+        now = self._clock()
+        noticed = {}
+        for case in self._ledger:
+            gone = case.local is None
+            known = self._noticed.get(case.path)
+            noticed[case.path] = known if known is not None and known[0] == gone else (gone, now)
+        self._noticed = noticed
+
+
+def _within(starts: Collection[str]) -> Callable[[str], bool]:
+    """Whether a path is one of `starts` or lies below one."""
+
+    def looked_at(path: str) -> bool:
+        while path:
+            if path in starts:
+                return True
+            path = path.rpartition("/")[0]
+        return "" in starts
+
+    return looked_at

@@ -1,0 +1,122 @@
+"""Runtime mirror: this host's message IDs and receipts, in a repository folder of its own.
+
+One writer: while the lease is ours, home is the truth and every change is pushed within a second
+or two. A new home gets back what the last one left; nothing local is ever overwritten, and what
+home overrules in the repository is set aside there.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from harmony_agent.lifecycle.health import Health
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.settings.model import SyncSettings
+from harmony_agent.sync import paths
+from harmony_agent.sync.engine import Limits
+from harmony_agent.sync.keeper import Timing
+from harmony_agent.sync.policies import MIRROR, RECLAIM, RESTORE, Act
+from harmony_agent.sync.scan import CAREFUL, UNUSED_HOME
+from harmony_agent.sync.side import REAL_TOOLS, Character, Places, Side, Tools
+
+__all__ = ["RuntimeMirror"]
+
+log = logging.getLogger(__name__)
+
+_NAME: Final = "runtime"
+_SETTLE: Final = 0.5  # seconds; a message ID that is lost lets a duplicate through
+# Seconds; short, since a pending message that comes back after it was sent is sent again.
+_DELETE_AFTER: Final = 2.0
+
+
+class RuntimeMirror:
+    """Mirrors the runtime files below `home` to this host's folder of the runtime repository."""
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        state_dir: Path,
+        repository: Repository,
+        settings: SyncSettings,
+        health: Health,
+        harmony_runs: Callable[[], bool],
+        may_write: Callable[[], bool],
+        tools: Tools = REAL_TOOLS,
+    ) -> None:
+        """`repository` is rooted at the host's folder; `may_write` says whether its lease is ours
+        now. Raises Refused for a bad EXTRA pattern."""
+        self._harmony_runs = harmony_runs
+        shared = paths.configuration(settings.config_extra)
+        self._side = Side(
+            Character(
+                _NAME,
+                paths.runtime(settings.runtime_extra, shared=shared),
+                Limits(settings.max_delete, _DELETE_AFTER, may_empty=True),
+                Timing(_SETTLE, settings.list_interval),
+                holds_xml=False,
+            ),
+            Places(home, state_dir, repository),
+            health,
+            may_write=may_write,
+            check=_nothing_to_check,
+            tools=tools,
+        )
+
+    async def restore(self) -> None:
+        """Bring back what an earlier home of this host left, before Harmony starts; returns at
+        once for a home that is known. Tries for ever."""
+        await self._side.retry_for_ever(self._restore)
+
+    async def run(self) -> None:
+        """Mirror changes, for ever."""
+        await self.restore()
+        self._side.status.enter("running")
+        await self._side.keeper.run(MIRROR)
+
+    async def flush(self, limit: float) -> int:
+        """Push what is left, for at most `limit` seconds; how many files could not be pushed.
+
+        For the end, when Harmony is gone: files are taken as they are.
+        """
+        return await self._side.flush(MIRROR, limit)
+
+    async def once(self, *, dry_run: bool = False, accept_deletes: bool = False) -> dict[str, Any]:
+        """One full pass now, for `sync --once`: what was (or would be) done, by file.
+
+        Raises Unavailable or Refused if home or repository can't be read now, or if the first
+        pull is not done.
+        """
+        return await self._side.once(MIRROR, dry_run=dry_run, accept_deletes=accept_deletes)
+
+    async def close(self) -> None:
+        """Give back threads, watches and the database."""
+        await self._side.close()
+
+    async def _restore(self) -> None:
+        start = await self._side.begin()
+        if start.known:
+            return
+        self._side.status.enter("restoring")
+        used = start.used or self._harmony_runs()
+        # Once restored, a file this home lacks was deleted in it; before, it has yet to come back.
+        policy = RECLAIM if start.used else RESTORE
+        report = await self._side.work_until_done(
+            policy, CAREFUL if used else UNUSED_HOME, again=False
+        )
+        await self._side.complete()
+        acts = list(report.done.values())
+        log.info(
+            "runtime: restored",
+            extra={
+                "restored": acts.count(Act.FETCH),
+                "pushed": acts.count(Act.CREATE),
+                "equal": acts.count(Act.ADOPT),
+                "overruled": acts.count(Act.OVERRULE) + acts.count(Act.RETIRE),
+            },
+        )
+
+
+async def _nothing_to_check() -> None:
+    """The lease guards this host's folder."""

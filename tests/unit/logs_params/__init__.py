@@ -1,0 +1,1 @@
+"""The wire form of a question to a log system."""

@@ -1,0 +1,1 @@
+"""Layout, proof, lease, breaker and names, without a server."""

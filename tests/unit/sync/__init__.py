@@ -1,0 +1,1 @@
+"""Sync: what belongs where, what follows from three views, what is done about it."""

@@ -1,0 +1,171 @@
+"""A home, a repository in memory and the two sides between them, in virtual time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from harmony_agent.core.threads import Workers
+from harmony_agent.lifecycle.health import Condition, Health
+from harmony_agent.settings.model import SyncSettings
+from harmony_agent.sync.configuration import ConfigurationSync
+from harmony_agent.sync.runtime import RuntimeMirror
+from harmony_agent.sync.side import Tools
+from harmony_agent.sync.watch import Hints
+from tests.unit.sync.memory_repository import MemoryRepository
+
+__all__ = ["Bench", "InlineWorkers", "ManualHints", "running"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class InlineWorkers(Workers):
+    """Runs calls at once in the event loop: virtual time would run away from a thread."""
+
+    def __init__(self) -> None:
+        super().__init__("inline", 1)
+
+    async def run(
+        self, limit: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `call` here."""
+        await asyncio.sleep(0)
+        return call(*args, **kwargs)
+
+
+class ManualHints:
+    """Hints that a test gives by `give`."""
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        self._woken = asyncio.Event()
+        self._paths: set[str] = set()
+
+    def give(self, *paths: str) -> None:
+        """These have changed."""
+        self._paths.update(paths)
+        self._woken.set()
+
+    def enter(self, folder: str) -> None:
+        """See HintSource."""
+
+    async def wait(self, limit: float) -> Hints:
+        """See HintSource."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._woken.wait()
+        self._woken.clear()
+        paths, self._paths = self._paths, set()
+        return Hints(frozenset(paths))
+
+    def wake(self) -> None:
+        """See HintSource."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """See HintSource."""
+
+
+class Bench:
+    """One node: its home and state directory, and the repository it shares with others."""
+
+    def __init__(self, folder: Path, repository: MemoryRepository | None = None) -> None:
+        self.home = folder / "home"
+        self.state = folder / "state"
+        self.home.mkdir(parents=True)
+        self.state.mkdir()
+        self.repository = repository or MemoryRepository()
+        self.harmony_runs = False
+        self.may_write = True
+        self.health = Health()
+        self.hints = ManualHints()
+
+    def write(self, path: str, text: str) -> None:
+        """Harmony (or the image) writes a file."""
+        target = self.home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        self.hints.give(path)
+
+    def remove(self, path: str) -> None:
+        """Harmony deletes a file."""
+        (self.home / path).unlink()
+        self.hints.give(path)
+
+    def owned(self) -> dict[str, bytes]:
+        """Content of home by path, without the agent's own folder."""
+        return _tree(self.home)
+
+    def replaced(self) -> dict[str, bytes]:
+        """What was kept in the state directory, by path."""
+        return _tree(self.state / "replaced")
+
+    def section(self, side: str = "configuration") -> dict[str, Any]:
+        """What /api/status shows."""
+        return dict(self.health.sections[side]())
+
+    def condition(self, side: str = "configuration") -> Condition:
+        """The side's line of /readyz?verbose."""
+        return next(c for c in self.health.conditions() if c.name == side)
+
+    @contextlib.asynccontextmanager
+    async def configuration(self, **settings: Any) -> AsyncIterator[ConfigurationSync]:
+        """An agent's configuration sync, closed at the end."""
+        sync = ConfigurationSync(
+            home=self.home,
+            state_dir=self.state,
+            repository=self.repository,
+            settings=SyncSettings(**settings),
+            health=self.health,
+            harmony_runs=lambda: self.harmony_runs,
+            tools=self._tools(),
+        )
+        try:
+            yield sync
+        finally:
+            await sync.close()
+
+    @contextlib.asynccontextmanager
+    async def runtime(self, **settings: Any) -> AsyncIterator[RuntimeMirror]:
+        """An agent's runtime mirror, closed at the end."""
+        mirror = RuntimeMirror(
+            home=self.home,
+            state_dir=self.state,
+            repository=self.repository,
+            settings=SyncSettings(**settings),
+            health=self.health,
+            harmony_runs=lambda: self.harmony_runs,
+            may_write=lambda: self.may_write,
+            tools=self._tools(),
+        )
+        try:
+            yield mirror
+        finally:
+            await mirror.close()
+
+    def _tools(self) -> Tools:
+        loop = asyncio.get_running_loop()
+        self.hints = ManualHints()
+        return Tools(InlineWorkers(), InlineWorkers(), self.hints, loop.time)
+
+
+@contextlib.asynccontextmanager
+async def running(side: ConfigurationSync | RuntimeMirror) -> AsyncIterator[None]:
+    """The side's `run` goes on while the block runs."""
+    task = asyncio.create_task(side.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".harmony-agent" not in path.parts
+    }

@@ -1,0 +1,130 @@
+"""A repository in memory with real compare-and-swap, which can be told to fail."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import ClassVar
+
+from harmony_agent.core.errors import Absent, OutcomeUnknown, PreconditionFailed, Unavailable
+from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+
+__all__ = ["MemoryRepository"]
+
+
+class MemoryRepository(Repository):
+    """Files are in `files`; `calls` holds every operation with its path, in order.
+
+    `before` is called with each operation and its path before it takes effect and may raise, or
+    change `files` as a foreign writer would. Writes for which `loses_answer` says so take effect
+    and then raise OutcomeUnknown. With `down` everything raises Unavailable.
+    """
+
+    kind: ClassVar[str] = "memory"
+
+    def __init__(self) -> None:
+        self.files: dict[str, Content] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.down = False
+        self.delay = 0.0
+        self.before: Callable[[str, str], None] = lambda operation, path: None
+        self.loses_answer: Callable[[str, str], bool] = lambda operation, path: False
+        self._tokens = itertools.count(1)
+
+    @property
+    def location(self) -> str:
+        """See Repository."""
+        return "memory://test"
+
+    def put(self, path: str, data: bytes) -> Token:
+        """Write as a foreign writer does: without asking."""
+        token = Token(f"t{next(self._tokens)}")
+        self.files[path] = Content(data, token)
+        return token
+
+    def owned(self) -> dict[str, bytes]:
+        """Content by path, without the agent's own folder."""
+        return {
+            path: content.data
+            for path, content in self.files.items()
+            if not path.startswith(".harmony-agent/")
+        }
+
+    def kept(self) -> list[bytes]:
+        """What was set aside."""
+        return [
+            content.data
+            for path, content in self.files.items()
+            if path.startswith(".harmony-agent/set-aside/")
+        ]
+
+    def count(self, operation: str) -> int:
+        """How often an operation was called."""
+        return sum(called == operation for called, _ in self.calls)
+
+    async def open(self) -> None:
+        """See Repository."""
+
+    async def close(self) -> None:
+        """See Repository."""
+
+    async def list(self, folder: str = "") -> list[Entry]:
+        """See Repository."""
+        await self._enter("list", folder)
+        return [
+            Entry(path, len(content.data), content.token)
+            for path, content in self.files.items()
+            if not folder or path.startswith(f"{folder}/")
+        ]
+
+    async def stat(self, path: str) -> Entry | None:
+        """See Repository."""
+        await self._enter("stat", path)
+        content = self.files.get(path)
+        return None if content is None else Entry(path, len(content.data), content.token)
+
+    async def read(self, path: str) -> Content:
+        """See Repository."""
+        await self._enter("read", path)
+        if path not in self.files:
+            raise Absent(path)
+        return self.files[path]
+
+    async def create(self, path: str, data: bytes) -> Token:
+        """See Repository."""
+        await self._enter("create", path)
+        if path in self.files:
+            raise PreconditionFailed(path)
+        return self._answer("create", path, self.put(path, data))
+
+    async def replace(self, path: str, data: bytes, token: Token) -> Token:
+        """See Repository."""
+        await self._enter("replace", path)
+        if path not in self.files or self.files[path].token != token:
+            raise PreconditionFailed(path)
+        return self._answer("replace", path, self.put(path, data))
+
+    async def delete(self, path: str, token: Token) -> None:
+        """See Repository."""
+        await self._enter("delete", path)
+        present = self.files.get(path)
+        if present is not None:
+            if present.token != token:
+                raise PreconditionFailed(path)
+            del self.files[path]
+        self._answer("delete", path, token)
+
+    async def make_folder(self, path: str) -> None:
+        """See Repository."""
+        await self._enter("make_folder", path)
+
+    async def _enter(self, operation: str, path: str) -> None:
+        self.calls.append((operation, path))
+        await asyncio.sleep(self.delay)
+        if self.down:
+            raise Unavailable("the repository is down")
+        self.before(operation, path)
+
+    def _answer(self, operation: str, path: str, token: Token) -> Token:
+        if self.loses_answer(operation, path):
+            raise OutcomeUnknown("no answer")
+        return token
