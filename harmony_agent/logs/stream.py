@@ -68,16 +68,17 @@ class LogStream:
 
     async def run(self) -> None:
         """Stream for ever; ends only by cancellation."""
-        self._health.register_loop(_LOOP, _LOOP_LIMIT)
-        self._streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
-        try:
-            await asyncio.wait([self._streaming])  # not awaited itself: `drain` cancels it
-            if self._draining:
-                await asyncio.Event().wait()  # a root task that ends would stop all others
-            self._streaming.result()
-        finally:
-            await self._stop_streaming()
-            self._health.retire_loop(_LOOP)
+        if not self._draining:
+            self._health.register_loop(_LOOP, _LOOP_LIMIT)
+            self._streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
+            try:
+                await asyncio.wait([self._streaming])  # not awaited itself: `drain` cancels it
+            finally:
+                await self._stop_streaming()
+                self._health.retire_loop(_LOOP)
+            if not self._draining:
+                self._streaming.result()
+        await asyncio.Event().wait()  # a root task that ends would stop all others
 
     async def drain(self, seconds: float) -> int:
         """End streaming, and deliver what is in the log by now, for at most `seconds`.

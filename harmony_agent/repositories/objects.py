@@ -81,7 +81,8 @@ class ObjectRepository(Repository):
 
     async def list(self, folder: str = "") -> list[Entry]:
         """See Repository."""
-        prefix = self._key(folder) + "/" if folder or self._root else ""
+        whole = self._key(folder) if folder else self._root
+        prefix = f"{whole}/" if whole else ""
         below = len(self._root) + 1 if self._root else 0
         found: list[Entry] = []
         async with self._guarded("list", folder, DATA_LIMIT) as beat:
@@ -178,9 +179,8 @@ class ObjectRepository(Repository):
         return await _twice(once)
 
     def _key(self, path: str) -> str:
-        if path:
-            self._check(path)
-        return f"{self._root}/{path}" if self._root and path else self._root or path
+        self._check(path)
+        return f"{self._root}/{path}" if self._root else path
 
     @asynccontextmanager
     async def _guarded(self, verb: str, path: str, limit: float) -> AsyncIterator[Beat]:

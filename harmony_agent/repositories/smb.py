@@ -44,6 +44,10 @@ _IN_USE_WAIT: Final = 2.0  # seconds; others read a file for moments only
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _READ_ATTEMPTS: Final = 5
 _IN_USE: Final = (NtStatus.STATUS_SHARING_VIOLATION, NtStatus.STATUS_ACCESS_DENIED)
+# Each thread has at most one request of 8 MiB or seven small ones under way; 64 KiB are one credit
+# ([MS-SMB2] 3.2.4.1.2). Samba and Windows give up to 8,192.
+_CREDITS: Final = 3072
+_PORTIONS: Final = 8
 _SHARED: Final = "rwd"  # let others read, write and replace the file meanwhile
 
 # A connection whose server is silent for twice this time is closed by the library. It has no other
@@ -108,7 +112,10 @@ class SmbConnector(FolderRepository):
         if not self._connecting.acquire(timeout=CONNECT):
             raise Unavailable(f"{self.location} is still being connected to")
         try:
-            smbclient.register_session(settings.server, **arguments)
+            before = set(self._connections.values())
+            session = smbclient.register_session(settings.server, **arguments)
+            if session.connection not in before:
+                _collect_credits(session)
         finally:
             self._connecting.release()
         return arguments
@@ -287,6 +294,17 @@ class SmbConnector(FolderRepository):
                 time.sleep(_RETRY_PAUSE)
         with lock:
             yield {**session, "connection_cache": _Pinned(self._connections)}
+
+
+def _collect_credits(session: Any) -> None:
+    """Ask for enough credits: a request that lacks some fails at once instead of waiting, and a new
+    connection has few. A server may give them in several portions, or less."""
+    connection = session.connection
+    for _ in range(_PORTIONS):
+        window = connection.sequence_window
+        if (missing := _CREDITS - (window["high"] - window["low"])) <= 0:
+            return
+        connection.echo(session.session_id, timeout=CONNECT, credit_request=missing)
 
 
 def _token(found: Any) -> Token:

@@ -203,7 +203,8 @@ class Keeper:
             self._status.failed(error)
             self._work_retry.failed(error)
             self._is_down = True
-            self._look_at = self._work_retry.at
+            if self._work_retry.at is not None:
+                self._scan_at = max(self._scan_at, self._work_retry.at)
             return None
         self._conclude(report, skip)
         return report
@@ -229,7 +230,9 @@ class Keeper:
         open_actions = {action.path for action in report.plan.actions}
         report.failures.update({p: e for p, e in skipped.items() if p in open_actions})
         self._failing = dict(report.failures)
-        self._is_down = bool(report.failures) and not report.done
+        # One refused file is that file's trouble; several without a success are the repository's.
+        unavailable = any(isinstance(error, Unavailable) for error in self._failing.values())
+        self._is_down = not report.done and (unavailable or len(self._failing) > 1)
         self._restless = {*report.plan.restless, *report.plan.unsure}
         self._status.finished(report, self._hints.trouble)
         waits = list(report.plan.unsure.values())

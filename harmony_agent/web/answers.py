@@ -1,5 +1,6 @@
 """JSON answers, and which HTTP status an error becomes."""
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -85,6 +86,10 @@ async def _answer(name: str, endpoint: Endpoint, request: Request) -> Response:
     except AgentError as error:
         status, headers = failure(error)
         return refuse(str(error), status, headers)
+    except asyncio.CancelledError:
+        # Only the server cancels a request's task, when the agent ends: the asker is told, and
+        # uvicorn has no traceback to log.
+        return refuse("the agent is ending; ask again after its restart", 503)
     except HTTPException:
         raise  # Starlette's own: a client that went away
     except Exception:

@@ -34,7 +34,7 @@ def control_routes(parts: Parts) -> list[Route]:
 
 def _endpoint(command: Command) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        return json_answer(await command(await _arguments(request)))
+        return json_answer(dict(await command(await _arguments(request))))
 
     return endpoint
 

@@ -32,7 +32,7 @@ class LogSearches:
         await self._take_turn()
         try:
             async with asyncio.timeout(_SEARCH_LIMIT):
-                return json_answer(await self._search(params))
+                return json_answer(dict(await self._search(params)))
         except TimeoutError as error:
             raise OutcomeUnknown(
                 f"the log system has not answered within {_SEARCH_LIMIT:g} s; ask for a shorter "

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from harmony_agent.web.parts import Parts
 from harmony_agent.web.sockets import BACKLOG, CONTROL_NAME, bind_control, bind_tcp
 
 __all__ = ["Server"]
+
+log = logging.getLogger(__name__)
 
 _HEADERS: Final = [
     ("X-Content-Type-Options", "nosniff"),
@@ -59,6 +62,7 @@ class Server:
             await self._launch("web", tcp_app, tcp)
             await self._launch("control socket", control_app, [control])
             undo.pop_all()
+        log.info("listening", extra={"port": self.port, "control": str(self._control)})
 
     async def _launch(self, name: str, app: Any, listeners: list[socket.socket]) -> None:
         server = _Uvicorn(_config(app))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.system.agent_process import Layout, run_command
 
-SECRETS = ("verification-code", "hunter2-secret-key")
+SECRETS = ("c0de-4711-of-cleo", "hunter2-secret-key")
 
 
 def refused(layout: Layout, *arguments: str, **environ: str) -> str:
@@ -20,30 +20,35 @@ def refused(layout: Layout, *arguments: str, **environ: str) -> str:
     return ended.stderr
 
 
+REQUIRED = (
+    "cleo-license",
+    "cleo-license-verification-code",
+    "cleo-config-repo",
+    "cleo-runtime-repo",
+)
+YAML = ("cleo-config-repo", "cleo-runtime-repo", "cleo-log-system", "cleo-system-settings")
+ALL = (*REQUIRED, "cleo-log-system", "cleo-system-settings", "cleo-default-admin-password")
+BAD_FILES = [
+    *((name, b"") for name in ALL),
+    *((name, b"\x00\x9f\x92\x96") for name in ALL),
+    *((name, b"type: {[hunter2-secret-key") for name in YAML),
+    *((name, None) for name in REQUIRED),
+]
+WORDS = {b"": "empty", b"\x00\x9f\x92\x96": "binary", None: "missing"}
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["cleo-license", "cleo-license-verification-code", "cleo-config-repo", "cleo-runtime-repo",
-     "cleo-log-system", "cleo-system-settings", "cleo-default-admin-password"],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00\x9f\x92\x96", b"type: {[hunter2-secret-key", None],
-    ids=["empty", "binary", "wrong YAML", "missing"],
-)  # fmt: skip
+    ("name", "content"),
+    BAD_FILES,
+    ids=[f"{name} {WORDS.get(content, 'wrong YAML')}" for name, content in BAD_FILES],
+)
 def test_a_bad_secret_file_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
-    """Each of the seven files, empty, binary, wrong or missing where it is required."""
+    """Each of the seven files, empty, binary, of wrong YAML, or missing where it is required."""
     layout = Layout(tmp_path)
     layout.write_secrets()
     path = layout.secrets / name
-    optional = name in ("cleo-log-system", "cleo-system-settings", "cleo-default-admin-password")
-    not_yaml = name in (
-        "cleo-license", "cleo-license-verification-code", "cleo-default-admin-password",
-    )  # fmt: skip
     if content is None:
-        if optional:
-            pytest.skip("may be missing")
         path.unlink()
-    elif content.startswith(b"type") and not_yaml:
-        pytest.skip("holds no YAML")
     else:
         path.write_bytes(content)
     text = refused(layout)

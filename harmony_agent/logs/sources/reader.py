@@ -18,14 +18,12 @@ from harmony_agent.logs.sources.markup import (
 from harmony_agent.logs.sources.message import message_of
 from harmony_agent.logs.sources.pieces import Pieces, complete_pieces, event_starts
 from harmony_agent.logs.sources.position import Context
-from harmony_agent.logs.sources.severity import severity_of
+from harmony_agent.logs.sources.severity import UNREADABLE, severity_of
 from harmony_agent.logs.systems.interface import Limits
 
-__all__ = ["UNREADABLE", "Damage", "EventReader", "Parsed"]
+__all__ = ["Damage", "EventReader", "Parsed"]
 
-# The element of an event whose markup can't be read; its message is the raw text.
-UNREADABLE: Final = "Unreadable"
-_MOST_UNREADABLE: Final = 64 * 1024  # characters of raw text that are kept
+_MOST_UNREADABLE: Final = 64 * 1024  # characters of an unreadable event that are kept
 
 # Bytes of an event's JSON besides its own text: keys, id, time, names. An estimate; a log system
 # that finds a batch too large acknowledges a part of it.

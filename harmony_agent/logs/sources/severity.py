@@ -9,7 +9,10 @@ from typing import Final
 
 from harmony_agent.logs.event import SEVERITIES
 
-__all__ = ["severity_of"]
+__all__ = ["UNREADABLE", "severity_of"]
+
+# The element of an event whose markup can't be read; its message is the raw text.
+UNREADABLE: Final = "Unreadable"
 
 # `Result text="…"`; compared in lower case.
 _BY_STATUS: Final = {
@@ -23,7 +26,10 @@ _BY_STATUS: Final = {
 }
 _UNEXPECTED_STATUS: Final = "warning"
 
-_BY_ELEMENT: Final = {"Hint": "warning"}  # a hint explains a failure
+_BY_ELEMENT: Final = {
+    "Hint": "warning",  # it explains a failure
+    UNREADABLE: "warning",
+}
 
 _BY_COLOR: Final = {"red": "error", "orange": "warning"}
 

@@ -13,19 +13,19 @@ from tests.integration.guard.conftest import Station, is_alive, wait_for
 
 OVER = ExitSignal("grace-over", "the grace period is over", code=77)
 
-# Ends with 10 on SIGTERM, names every other signal; says `up` when it can take them.
+# Ends with 10 on SIGTERM, names every other signal; says `up` when it can take them. It waits for
+# them instead of handling them: one that comes just before `pause` would be handled a signal later.
 LISTENER = """
-import signal, sys, threading
-end = threading.Event()
-def on_term(number, frame):
-    print("TERM", flush=True)
-    sys.exit(10)
-for name in ("HUP", "QUIT", "USR1", "USR2", "INT"):
-    signal.signal(getattr(signal, "SIG" + name), lambda n, f, name=name: print(name, flush=True))
-signal.signal(signal.SIGTERM, on_term)
+import signal, sys
+names = {getattr(signal, "SIG" + name): name
+         for name in ("TERM", "HUP", "QUIT", "USR1", "USR2", "INT")}
+signal.pthread_sigmask(signal.SIG_BLOCK, names)
 print("up", flush=True)
 while True:
-    signal.pause()
+    number = signal.sigwait(names)
+    print(names[number], flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(10)
 """
 LISTEN = (sys.executable, "-S", "-c", LISTENER)
 

@@ -8,7 +8,7 @@ import pytest
 from fixtures.datadog import DatadogStandIn
 from fixtures.serve import serving
 from fixtures.splunk import SplunkStandIn
-from fixtures.tls import TestAuthority
+from fixtures.tls import Certificate, TestAuthority
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.settings.model import DatadogLogSystem, SplunkLogSystem
@@ -20,6 +20,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
     return TestAuthority(tmp_path_factory.mktemp("tls"))
 
 
+@pytest.fixture(scope="session")
+def certificate(authority: TestAuthority) -> Certificate:
+    """The certificate of all stand-ins: issuing another would replace the file under a server
+    that is about to read it."""
+    return authority.issue()
+
+
 @pytest.fixture
 def splunk() -> SplunkStandIn:
     """A Splunk that has seen nothing yet."""
@@ -27,9 +34,9 @@ def splunk() -> SplunkStandIn:
 
 
 @pytest.fixture
-def splunk_url(splunk: SplunkStandIn, authority: TestAuthority) -> Iterator[str]:
+def splunk_url(splunk: SplunkStandIn, certificate: Certificate) -> Iterator[str]:
     """Where it listens."""
-    with serving(splunk.app, authority.issue()) as url:
+    with serving(splunk.app, certificate) as url:
         yield url
 
 
@@ -64,9 +71,9 @@ def datadog() -> DatadogStandIn:
 
 
 @pytest.fixture
-def datadog_url(datadog: DatadogStandIn, authority: TestAuthority) -> Iterator[str]:
+def datadog_url(datadog: DatadogStandIn, certificate: Certificate) -> Iterator[str]:
     """Where it listens."""
-    with serving(datadog.app, authority.issue()) as url:
+    with serving(datadog.app, certificate) as url:
         yield url
 
 

@@ -8,7 +8,7 @@ import pytest
 from fixtures.serve import serving
 from fixtures.splunk import SplunkStandIn
 from fixtures.splunk_hec import CODES
-from fixtures.tls import TestAuthority
+from fixtures.tls import Certificate, TestAuthority
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
 from harmony_agent.logs.systems import splunk_delivery
 from harmony_agent.logs.systems.connect import connect
@@ -200,10 +200,11 @@ async def test_a_cut_connection_leaves_the_outcome_unknown(
     assert [event["id"] for event in splunk.events] == 2 * [event.id for event in events]
 
 
-async def test_delivery_goes_on_after_an_outage(authority: TestAuthority, tmp_path: Path) -> None:
+async def test_delivery_goes_on_after_an_outage(
+    authority: TestAuthority, certificate: Certificate, tmp_path: Path
+) -> None:
     """While nobody listens it is Unavailable; the same connection object works afterwards."""
     stand_in = SplunkStandIn()
-    certificate = authority.issue()
     with serving(stand_in.app, certificate) as url:
         port = int(url.rpartition(":")[2])
     settings = SplunkLogSystem.model_validate(

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.datadog import DatadogStandIn
 from fixtures.splunk import SplunkStandIn
-from fixtures.tls import TestAuthority
+from fixtures.tls import Certificate, TestAuthority
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.logs.query import Query
 from harmony_agent.logs.systems.connect import connect
@@ -109,7 +109,7 @@ async def test_cookies_of_a_load_balancer_are_kept(
 
 
 async def test_a_client_certificate_is_shown_where_it_is_asked_for(
-    authority: TestAuthority, tmp_path: Path
+    authority: TestAuthority, certificate: Certificate, tmp_path: Path
 ) -> None:
     """Mutual TLS with requireClientCert; without one nothing gets through."""
 
@@ -125,7 +125,7 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
             writer.close()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.bundle)
-    context.load_cert_chain(authority.issue().chain_and_key)
+    context.load_cert_chain(certificate.chain_and_key)
     context.verify_mode = ssl.CERT_REQUIRED
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
     url = f"https://localhost:{server.sockets[0].getsockname()[1]}"

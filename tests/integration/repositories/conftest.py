@@ -1,6 +1,6 @@
 """Servers once per run, a connector per test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,15 @@ def make_backend(kind: str, request: pytest.FixtureRequest, scratch: Path) -> Ba
             return model.FileRepository(**({"root": str(root)} | changes))
 
         return Backend(kind, file_settings, None, scratch)
-    fixture, settings = {
+    servers: dict[str, tuple[str, Callable[..., model.Repository]]] = {
         "smb": ("samba", smb_settings),
         "s3": ("seaweedfs", s3_settings),
         "azureblob": ("azurite", azure_settings),
         "gcpbucket": ("gcs", gcs_settings),
-    }[kind]
+    }
+    fixture, settings = servers[kind]
     server = request.getfixturevalue(fixture)
-    return Backend(kind, partial(settings, server), server, scratch)  # type: ignore[operator]
+    return Backend(kind, partial(settings, server), server, scratch)
 
 
 @pytest.fixture(params=KINDS)

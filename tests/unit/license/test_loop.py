@@ -457,3 +457,56 @@ async def test_the_serial_that_the_service_answers_is_taken(
     async with system.node(settings=settings) as node:
         await asyncio.sleep(60)
         assert node.loop.serial == "HC1234-ZZ5678"
+
+
+async def test_a_pod_that_could_not_judge_yet_has_no_past_after_a_restart_either(
+    system: System, postbox: Postbox
+) -> None:
+    """Waiting for the repository leaves nothing behind that looks like knowledge."""
+    async with system.node("node-0"):
+        await asyncio.sleep(1)
+    system.cleo.license.answer = "suspended"
+    for _ in range(2):
+        async with system.node("node-1", repository=lambda: None) as node:
+            await asyncio.sleep(300)
+            assert node.state == "unverified"
+            assert not node.has_ended()
+
+
+async def test_a_second_outage_is_mailed_anew(system: System, postbox: Postbox) -> None:
+    """Each outage has its own mails, also if another node's success lay between."""
+    system.cleo.license.answer = "revoked"
+    system.repository.files.clear()
+    async with system.node("node-0") as node:
+        await asyncio.sleep(1)
+        assert node.has_ended()
+    system.cleo.license.answer = "valid"
+    async with system.node("node-0") as node:
+        await asyncio.sleep(1)
+        for count in (1, 3):
+            system.cleo.license.answer = "revoked"
+            await asyncio.sleep(DAY)
+            assert node.state == "grace"
+            assert len([s for s in postbox.subjects if "grace period until" in s]) == count // 2 + 1
+            system.cleo.license.answer = "valid"
+            await asyncio.sleep(1200)
+            assert node.state == "valid"
+
+
+async def test_an_outage_that_follows_another_without_a_gap_is_mailed_anew(
+    system: System, postbox: Postbox
+) -> None:
+    """A node that is refused while another is not: each of its outages is told."""
+    async with system.node("node-0") as node:
+        await asyncio.sleep(1)
+        system.cleo.license.answer = "revoked"
+        await asyncio.sleep(DAY)
+        assert len(postbox.mails) == 1
+        system.cleo.license.answer = "valid"
+        async with system.node("node-1"):
+            await asyncio.sleep(1)
+            system.cleo.license.answer = "revoked"
+            await asyncio.sleep(1200)
+            assert node.state == "grace"
+        started = [s for s in postbox.subjects if "grace period until" in s]
+        assert len(started) == 2

@@ -147,6 +147,14 @@ def test_every_rfc_3339_moment_is_read_as_written(moment: datetime) -> None:
     assert parse({"from": moment.isoformat(timespec="microseconds")}, NOW).since == moment
 
 
+def test_times_are_in_utc_whatever_the_clocks_zone() -> None:
+    """A log system that prints times prints them in UTC."""
+    now = NOW.astimezone(timezone(timedelta(hours=2)))
+    since = parse({"from": "-1h"}, now).since
+    assert since is not None
+    assert since.tzinfo is UTC
+
+
 def test_without_a_clock_given_relative_times_count_from_the_present() -> None:
     """`-1h` is an hour before the call."""
     before = datetime.now(UTC)

@@ -23,7 +23,7 @@ from harmony_agent.settings.model import (
 from harmony_agent.settings.secret_files import KNOWN, fingerprint
 
 SECRETS = ("s3-secret-key", "smb-password", "azure-key", "example-private-key", "dd-api-key",
-           "dd-app-key", "hec-token", "verification-code")  # fmt: skip
+           "dd-app-key", "hec-token", "c0de-4711-of-cleo")  # fmt: skip
 
 
 def load_from(directory: Path, **environ: str) -> tuple[Settings, str]:
@@ -161,7 +161,7 @@ def test_trailing_line_ends_are_cut_from_codes_and_nothing_from_the_license(tmp_
     write_secrets(tmp_path, cleo_license=b"license.key=1\r\n\r\n")
     found, _ = load_from(tmp_path)
     assert found.license is not None
-    assert found.license.verification_code.get_secret_value() == "verification-code"
+    assert found.license.verification_code.get_secret_value() == "c0de-4711-of-cleo"
     assert found.license.key.get_secret_value() == b"license.key=1\r\n\r\n"
 
 

@@ -48,6 +48,10 @@ class ManualHints:
         self._paths.update(paths)
         self._woken.set()
 
+    def forget(self, *paths: str) -> None:
+        """The hints about these get lost."""
+        self._paths.difference_update(paths)
+
     def enter(self, folder: str) -> None:
         """See HintSource."""
 

@@ -94,18 +94,21 @@ async def test_a_search_that_never_ends_is_given_up(client: Client) -> None:
 @pytest.mark.looptime
 async def test_a_crowd_of_askers_waits_its_turn_and_not_for_ever(client: Client) -> None:
     """Four searches run at once; a fifth waits, and is told to come back if none ends."""
-    release, running = asyncio.Event(), 0
+    full, release, running = asyncio.Event(), asyncio.Event(), 0
 
     async def search(params: Mapping[str, str]) -> Mapping[str, Any]:
         nonlocal running
         running += 1
         assert running <= 4
+        if running == 4:
+            full.set()
         await release.wait()
         running -= 1
         return PAGE
 
     async with client(search=search) as agent:
         first = [asyncio.create_task(agent.get("/api/logs", timeout=None)) for _ in range(4)]
+        await full.wait()
         late = await agent.get("/api/logs", timeout=None)
         assert late.status_code == 503
         assert late.headers["retry-after"]

@@ -10,33 +10,11 @@ import pytest
 
 from fixtures.container import Container, Podman
 from tests.system.agent_process import eventually
+from tests.system.image.conftest import IMAGE
 
 pytestmark = pytest.mark.image
 
-ROOT = Path(__file__).parents[2]
-IMAGE = "localhost/harmony-agent:test"
 USERS = ("1000:0", "1000:1000", "198765:0")  # default, with Harmony's group, OpenShift's kind
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
-    """Podman with the image built by it."""
-    podman = Podman(tmp_path_factory.mktemp("podman"))
-    if missing := podman.missing():
-        # Loud: without this nobody would notice that the image went untested.
-        sys.__stderr__.write(f"\nTHE IMAGE IS NOT TESTED: {missing}\n")  # type: ignore[union-attr]
-        pytest.skip(missing)
-    podman.build(ROOT, IMAGE)
-    return podman
-
-
-@pytest.fixture
-def signals(tmp_path: Path) -> Path:
-    """A signal directory on the host that any user in a container can write."""
-    directory = tmp_path / "signals"
-    directory.mkdir()
-    directory.chmod(0o777)
-    return directory
 
 
 @pytest.fixture

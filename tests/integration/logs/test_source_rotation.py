@@ -1,0 +1,271 @@
+"""What happens to the log's file, case by case (test_source_histories tries them in any order)."""
+
+import gzip
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fixtures.harmony_log import CLOSING, HarmonyLog, Packing, element
+from harmony_agent.logs.sources import taking
+from harmony_agent.logs.sources.position import Position
+from harmony_agent.logs.sources.reader import EventReader
+from harmony_agent.logs.sources.severity import UNREADABLE
+from harmony_agent.logs.sources.tail import Tail
+from harmony_agent.logs.systems.interface import Limits
+
+LIMITS = Limits(entries=1000, size=1024 * 1024)
+
+
+class Node:
+    """A log with its archive, and a reader of both."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.archive = home / "archive"
+        self.log = HarmonyLog(home / "Harmony.xml")
+        self.tail = self.new_tail()
+        self.position = Position(time.time_ns() - 10**9)
+        self.damage: list[str] = []
+        self.behind = 0
+
+    def new_tail(self) -> Tail:
+        """A reader without memory."""
+        reader = EventReader(system="S", node="n", serial=None, zone=ZoneInfo("UTC"))
+        return Tail(self.log.path, self.archive, reader, self.home)
+
+    def write(self, *texts: str) -> None:
+        """One event for each text."""
+        for text in texts:
+            self.log.event(element("Detail", text), thread=1)
+
+    def read(self) -> list[str]:
+        """All messages there are by now."""
+        found = []
+        while True:
+            reading = self.tail.read(self.position, LIMITS)
+            found += [event.message for event in reading.events]
+            self.damage += [damage.kind for damage in reading.damage]
+            self.behind = reading.behind
+            if reading.after == self.position:
+                return found
+            self.position = reading.after
+
+    def restart(self) -> None:
+        """The agent starts anew."""
+        self.tail.close()
+        self.tail = self.new_tail()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A node whose Harmony has started."""
+    node = Node(tmp_path)
+    node.log.start()
+    yield node
+    node.tail.close()
+
+
+def test_no_directory_and_no_log_are_waited_for(tmp_path: Path) -> None:
+    """Nothing there is nothing to read, not an error."""
+    node = Node(tmp_path / "not" / "yet")
+    assert node.read() == []
+    node.log.start()
+    assert node.read() == []
+    node.write("a")
+    assert node.read() == ["a"]
+    node.tail.close()
+
+
+def test_a_renamed_file_is_read_to_its_end_though_it_is_removed(node: Node) -> None:
+    """The open file holds what the archive does not."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    node.log.rotate(None)
+    node.write("c")
+    assert node.read() == ["b", "c"]
+
+
+def test_three_rotations_between_two_polls(node: Node) -> None:
+    """Generations that were never the log while we looked are found in the archive."""
+    node.write("a")
+    assert node.read() == ["a"]
+    for text in ("b", "c", "d"):
+        node.write(text)
+        node.log.rotate(node.archive)
+    node.write("e")
+    assert node.read() == ["b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zip"])
+@pytest.mark.parametrize("copy", [False, True])
+def test_what_was_rotated_while_the_agent_was_down(
+    node: Node, packing: Packing, copy: bool
+) -> None:
+    """The archive is read on start, beginning in the middle of the file read last."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    node.log.rotate(node.archive, packing=packing, copy=copy)
+    node.write("c")
+    node.log.rotate(node.archive, packing=packing, copy=copy)
+    node.write("d")
+    node.restart()
+    assert node.read() == ["b", "c", "d"]
+
+
+def test_a_truncated_file_that_grew_beyond_the_offset_is_known_as_new(node: Node) -> None:
+    """Same inode, larger than before: only its content tells."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.log.rotate(node.archive, copy=True)
+    node.write(*(f"b{n}" for n in range(50)))
+    assert node.read() == [f"b{n}" for n in range(50)]
+
+
+def test_a_reused_inode_is_not_taken_for_the_old_file(node: Node) -> None:
+    """A new file under the identity of the removed one is read from its top."""
+    node.write("a", "b")
+    assert node.read() == ["a", "b"]
+    node.restart()
+    content = node.log.path.read_bytes()
+    node.log.path.write_bytes(content.replace(b">a<", b">c<").replace(b">b<", b">d<"))
+    assert node.read() == ["c", "d"]
+
+
+def test_the_archive_of_before_the_first_start_is_left_alone(node: Node) -> None:
+    """History from before the agent was there is not sent."""
+    node.write("old")
+    node.log.rotate(node.archive)
+    for path in node.archive.iterdir():
+        os.utime(path, (1, 1))
+    node.write("new")
+    assert node.read() == ["new"]
+
+
+def test_strange_files_in_the_archive_are_passed_over(node: Node) -> None:
+    """Only what looks like Harmony's log counts."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.archive.mkdir()
+    (node.archive / "notes.txt").write_text("hello")
+    (node.archive / "empty.xml").write_text("")
+    (node.archive / "old.zip").write_bytes(b"PK\x03\x04garbage")
+    os.utime(node.archive / "old.zip", (time.time() + 5, time.time() - 100))
+    (node.archive / "folder").mkdir()
+    node.write("b")
+    node.log.rotate(node.archive)
+    node.write("c")
+    assert node.read() == ["b", "c"]
+
+
+def test_an_archive_that_is_still_being_packed_is_waited_for(node: Node) -> None:
+    """Half a gzip file is not the end of it."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.restart()
+    node.write("b")
+    node.log.rotate(node.archive, packing="gzip")
+    node.write("c")
+    packed = next(node.archive.iterdir())
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[: len(whole) // 2])
+    assert node.read() == []
+    packed.write_bytes(whole)
+    assert node.read() == ["b", "c"]
+
+
+def test_a_plain_file_and_its_packed_copy_are_read_once(node: Node) -> None:
+    """Both lie there for a while; after a restart as well."""
+    node.write("a")
+    node.log.rotate(node.archive)
+    plain = next(node.archive.iterdir())
+    node.write("b")
+    assert node.read() == ["a", "b"]
+
+    (node.archive / "copy.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    node.write("c")
+    node.log.rotate(node.archive)
+    node.restart()
+    node.write("d")
+    assert node.read() == ["c", "d"]
+
+
+def test_a_torn_event_is_waited_for(node: Node) -> None:
+    """Until its end is written; meanwhile it counts as pending."""
+    node.write("a")
+    assert node.read() == ["a"]
+    whole = node.log.compose(element("Detail", "b"), thread=1)
+    end = node.log.path.read_bytes().rindex(CLOSING)
+    with node.log.path.open("r+b") as file:
+        file.seek(end)
+        file.write(whole[:30])
+    assert node.read() == []
+    assert node.behind > 0
+    with node.log.path.open("r+b") as file:
+        file.seek(end)
+        file.write(whole + CLOSING)
+    assert node.read() == ["b"]
+    assert node.behind == 0
+    assert node.damage == []
+
+
+def test_a_torn_event_at_the_end_of_a_rotated_file_is_told(node: Node) -> None:
+    """Its end will never come: kept raw, counted, and the next file read."""
+    node.write("a")
+    assert node.read() == ["a"]
+    with node.log.path.open("ab") as file:
+        file.write(b"<Event><Detail>half")
+    node.log.path.rename(node.home / "elsewhere.xml")
+    node.log = HarmonyLog(node.log.path)
+    node.log.start(datetime(2026, 3, 10))  # noqa: DTZ001 - local time, as in the log
+    node.write("b")
+    assert [text.split(">")[-1] for text in node.read()] == ["half", "b"]
+    assert node.damage == ["unreadable"]
+
+
+def test_an_oversized_event_is_skipped(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning is kept, it is told once, and what follows is read."""
+    monkeypatch.setattr(taking, "MOST_EVENT_BYTES", 1024 * 1024)
+    node.write("a")
+    huge = element("Detail", "x" * 5_000_000)
+    node.log.event(huge, thread=1, cuts=[3_000_000, 4_999_990])
+    node.write("b")
+    texts = node.read()
+    assert texts[0] == "a"
+    assert texts[-1] == "b"
+    assert len(texts) == 3
+    assert len(texts[1]) <= 64 * 1024
+    assert node.damage == ["oversized"]
+
+
+def test_a_large_event_is_read_whole(node: Node) -> None:
+    """Larger than one read, smaller than the limit."""
+    node.write("y" * 2_000_000, "b")
+    assert [len(text) for text in node.read()] == [2_000_000, 1]
+
+
+def test_what_was_lost_is_told_once(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    """Without an archive a restart can't find what was rotated away: one warning says so."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.restart()
+    node.write("lost")
+    node.log.rotate(None)
+    assert node.read() == []
+    assert node.read() == []
+    node.write("b")
+    assert node.read() == ["b"]
+    assert len([r for r in caplog.records if "may be missed" in r.message]) == 1
+
+
+def test_an_unreadable_severity_is_a_warning(node: Node) -> None:
+    """Broken events are found by their element."""
+    node.log.write(b"<Event><Detail>a</Detall></Event>\n")
+    events = node.tail.read(node.position, LIMITS).events
+    assert [(e.element, e.severity) for e in events] == [(UNREADABLE, "warning")]

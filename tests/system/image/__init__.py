@@ -1,0 +1,1 @@
+"""The container image, alone and beside Harmony's container."""
