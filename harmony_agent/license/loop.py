@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError
@@ -19,17 +19,14 @@ from harmony_agent.license import machine, reporting
 from harmony_agent.license.claims import Claims
 from harmony_agent.license.classify import Fault, Meaning, Refusal, Unreached, Verified
 from harmony_agent.license.client import TicketRequest
-from harmony_agent.license.clock import Clock, SystemClock, Timekeeper
+from harmony_agent.license.clock import Clock, SystemClock
 from harmony_agent.license.courier import Courier
-from harmony_agent.license.identity import identify
-from harmony_agent.license.keeper import Memory, RecordKeeper
-from harmony_agent.license.ledger import Ledger
+from harmony_agent.license.keeper import Memory
 from harmony_agent.license.machine import (
     Effect,
     History,
     LetRun,
     OpenTicket,
-    Policy,
     SendMail,
     Standing,
     State,
@@ -40,7 +37,8 @@ from harmony_agent.license.machine import (
 from harmony_agent.license.mail import Facts
 from harmony_agent.license.mailroom import Mailroom
 from harmony_agent.license.record import Outage, Record
-from harmony_agent.license.verifier import Services, Verifier, connect
+from harmony_agent.license.session import Place, Session, take_up
+from harmony_agent.license.verifier import Services, connect
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.lifecycle.signals import ExitSignal
 from harmony_agent.repositories.interface import Repository
@@ -92,26 +90,28 @@ class LicenseLoop:
         clock: Clock | None = None,
         services: Callable[[LicenseSettings, Path | None], Services] = connect,
     ) -> None:
-        self._settings = settings
-        self._system = system
-        self._host = host
-        self._state_dir = state_dir
-        self._ca_bundle = ca_bundle
+        self._place = Place(
+            system=system,
+            host=host,
+            state_dir=state_dir,
+            ca_bundle=ca_bundle,
+            repository=repository,
+            clock=clock or SystemClock(),
+            worker=Workers("license-state", 1),
+            services=services,
+        )
         self._health = health
-        self._repository = repository
         self._on_exit = on_exit
         self._on_clear = on_clear
-        self._clock = clock or SystemClock()
-        self._timekeeper = Timekeeper(self._clock)
-        self._policy = _policy(settings)
-        self._connect = services
-        self._state_worker = Workers("license-state", 1)
+        self._clock = self._place.clock
         self._mail_worker = Workers("license-mail", 1)
         self._mailroom = Mailroom(mail, ca_bundle, self._mail_worker)
         self._mail_problem_told = False
         self._rotation: tuple[LicenseSettings, MailSettings] | None = None
         self._wake = asyncio.Event()
         self._changing = asyncio.Lock()  # the standing, across the waits of a settlement
+        self._settings = settings
+        self._session: Session
         self._standing = Standing()
         self._last: Meaning | None = None
         self._next_attempt = 0.0  # BOOTTIME
@@ -121,7 +121,7 @@ class LicenseLoop:
             None if repository is None else Claims(host, repository),
             mail=self._send_mail,
             ticket=self._open_ticket,
-            is_shared=lambda outage: self._ledger.is_shared(outage),  # noqa: PLW0108 - it is replaced
+            is_shared=lambda outage: self._session.ledger.is_shared(outage),
             on_ticket=self._note_ticket,
         )
 
@@ -136,16 +136,12 @@ class LicenseLoop:
         self._rotation = (settings, mail)
         self._wake.set()
 
-    def status(self) -> dict[str, Any]:
-        """The section `license` of /api/status."""
-        return self._report().to_json()
-
     async def run(self) -> None:
         """Verify for ever. Raises LicenseOver when Harmony has been told to end."""
         self._health.register_loop(reporting.NAME, _STALLED)
         try:
             await self._begin(self._settings)
-            self._health.sections[reporting.NAME] = self.status
+            self._health.sections[reporting.NAME] = lambda: self._report().to_json()
             while True:
                 await self._turn()
                 self._health.beat(reporting.NAME)
@@ -153,53 +149,26 @@ class LicenseLoop:
         finally:
             self._health.retire_loop(reporting.NAME)
             await self._courier.close()
-            self._state_worker.close()
+            self._place.worker.close()
             self._mail_worker.close()
 
     async def _begin(self, settings: LicenseSettings) -> None:
-        """Take up what is known of this license."""
         self._settings = settings
-        self._policy = _policy(settings)
-        identity = identify(settings)
-        self._keeper = RecordKeeper(identity, self._state_dir, self._state_worker)
-        record, memory = await self._keeper.recall(self._clock.wall())
-        self._timekeeper = Timekeeper(self._clock, memory.moment if memory else None)
-        self._ledger = Ledger(self._keeper, self._repository, recalled=memory is not None)
-        self._services = self._connect(settings, self._ca_bundle)
-        self._verifier = Verifier(
-            settings,
-            identity,
-            self._services,
-            system=self._system,
-            host=self._host,
-            wall=self._clock.wall,
-        )
-        self._license_id = identity.id
-        self._started = self._clock.boottime()
-        self._next_attempt = self._started
-        self._last = None
-        self._standing = Standing(record)
-        if memory is not None:
-            self._standing = replace(
-                self._standing,
-                counts=memory.counts,
-                meter=memory.meter,
-                mailed=frozenset(memory.mailed),
-            )
-            # From here on this boot measures, whatever is done to the wall clock before the first
-            # attempt is over.
-            await self._keeper.remember(replace(memory, moment=self._timekeeper.moment()))
+        self._session = await take_up(settings, self._place)
+        self._standing = self._session.recalled
         self._delivered = self._standing.mailed
+        self._next_attempt = self._session.started
+        self._last = None
 
     async def _apply_rotation(self, settings: LicenseSettings, mail: MailSettings) -> None:
         self._rotation = None
-        self._mailroom = Mailroom(mail, self._ca_bundle, self._mail_worker)
+        self._mailroom = Mailroom(mail, self._place.ca_bundle, self._mail_worker)
         self._mail_problem_told = False
         if settings == self._settings:
             return
-        before, license_before = self._standing, self._license_id
+        before, license_before = self._standing, self._session.license_id
         await self._begin(settings)
-        if self._license_id == license_before:
+        if self._session.license_id == license_before:
             self._standing = before
         else:
             log.info("the license was replaced by another one, which is verified now")
@@ -215,12 +184,12 @@ class LicenseLoop:
             await self._judge(self._last)
         else:
             async with self._changing:
-                moment = self._timekeeper.moment()
-                await self._follow(*machine.tick(self._standing, moment, self._policy))
+                moment = self._session.timekeeper.moment()
+                await self._follow(*machine.tick(self._standing, moment, self._session.policy))
 
     async def _attempt(self) -> None:
         meaning = await self._verify()
-        patience = self._started + min(_START_PATIENCE, self._settings.verify_retry)
+        patience = self._session.started + min(_START_PATIENCE, self._settings.verify_retry)
         backoff = Backoff(first=2.0, ceiling=8.0, floor=1.0)
         while (
             isinstance(meaning, Unreached)
@@ -235,8 +204,8 @@ class LicenseLoop:
         self._next_attempt = self._clock.boottime() + self._wait_after(meaning)
 
     async def _verify(self) -> Meaning:
-        attempt = await self._verifier.attempt()
-        if attempt.date is not None and self._timekeeper.hear(attempt.date):
+        attempt = await self._session.verifier.attempt()
+        if attempt.date is not None and self._session.timekeeper.hear(attempt.date):
             log.warning(
                 "this node's clock is wrong: the time of Cleo's service is used instead",
                 extra={"date": datetime.fromtimestamp(attempt.date, UTC).isoformat()},
@@ -247,9 +216,9 @@ class LicenseLoop:
 
     def _wait_after(self, meaning: Meaning) -> float:
         if isinstance(meaning, Verified):
-            return self._policy.interval
-        wait = self._policy.retry * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        left = machine.remaining(self._standing, self._policy)
+            return self._session.policy.interval
+        wait = self._session.policy.retry * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        left = machine.remaining(self._standing, self._session.policy)
         if left is not None and _LAST_MINUTE < left < wait + _LAST_MINUTE:
             return left - _LAST_MINUTE
         return wait
@@ -259,14 +228,19 @@ class LicenseLoop:
         async with self._changing:
             before = self._standing
             around = Surroundings(
-                self._host, self._timekeeper.moment(), History.KNOWN, str(uuid.uuid4())
+                self._place.host,
+                self._session.timekeeper.moment(),
+                History.KNOWN,
+                str(uuid.uuid4()),
             )
 
             def decide(record: Record, history: History) -> Step:
                 known = replace(before, record=record)
-                return machine.judge(known, meaning, replace(around, history=history), self._policy)
+                return machine.judge(
+                    known, meaning, replace(around, history=history), self._session.policy
+                )
 
-            settled = await self._ledger.settle(before.record, around.moment.now, decide)
+            settled = await self._session.ledger.settle(before.record, around.moment.now, decide)
             await self._follow(*settled, attempted=True)
 
     async def _follow(
@@ -329,10 +303,10 @@ class LicenseLoop:
         if not attempted and key == self._saved:
             return
         self._saved = key
-        await self._keeper.remember(
+        await self._session.keeper.remember(
             Memory(
                 standing.record,
-                self._timekeeper.moment(),
+                self._session.timekeeper.moment(),
                 standing.counts,
                 standing.meter,
                 tuple(sorted(self._delivered)),
@@ -340,26 +314,26 @@ class LicenseLoop:
         )
 
     async def _send_mail(self, kind: str, outage: Outage) -> None:
-        left = machine.remaining(self._standing, self._policy)
+        left = machine.remaining(self._standing, self._session.policy)
         facts = Facts(
-            system=self._system,
-            node=self._host,
+            system=self._place.system,
+            node=self._place.host,
             serial=self.serial,
             license_url=self._settings.url,
             outage=outage,
             cause=self._standing.cause or outage.cause,
             fault=self._last.fault if isinstance(self._last, Unreached) else Fault.CUSTOMER,
             left=left or 0.0,
-            now=self._timekeeper.moment().now,
+            now=self._session.timekeeper.moment().now,
         )
         await self._mailroom.send(kind, facts)
 
     async def _open_ticket(self, wanted: OpenTicket, outage: Outage) -> str:
-        return await self._services.tickets.open(
+        return await self._session.services.tickets.open(
             TicketRequest(
                 serial=self.serial,
-                system=self._system,
-                host=self._host,
+                system=self._place.system,
+                host=self._place.host,
                 outage=outage.id,
                 outageStarted=reporting.utc(outage.start),
                 kind=wanted.kind,
@@ -375,18 +349,18 @@ class LicenseLoop:
             def decide(record: Record, _: History) -> Step:
                 return replace(before, record=record.with_ticket(outage_id, number)), []
 
-            now = self._timekeeper.moment().now
-            settled = await self._ledger.settle(before.record, now, decide)
+            now = self._session.timekeeper.moment().now
+            settled = await self._session.ledger.settle(before.record, now, decide)
             await self._follow(*settled)
 
     def _show(self) -> None:
         reporting.show(self._report(), self._health)
 
     def _report(self) -> reporting.Report:
-        moment = self._timekeeper.moment()
+        moment = self._session.timekeeper.moment()
         return reporting.Report(
             standing=self._standing,
-            policy=self._policy,
+            policy=self._session.policy,
             now=moment.now,
             next_attempt=moment.now + max(0.0, self._next_attempt - moment.boot),
             errands=self._courier.status(),
@@ -398,17 +372,13 @@ class LicenseLoop:
         waits = [_LONGEST_SLEEP, self._next_attempt - self._clock.boottime()]
         if self._standing.state is State.UNVERIFIED:
             waits.append(_HELD_RETRY)
-        event = machine.seconds_to_next_event(self._standing, self._policy)
+        event = machine.seconds_to_next_event(self._standing, self._session.policy)
         if event is not None:
             waits.append(event)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(_SHORTEST_SLEEP, min(waits))):
                 await self._wake.wait()
         self._wake.clear()
-
-
-def _policy(settings: LicenseSettings) -> Policy:
-    return Policy(settings.grace_period, settings.verify_interval, settings.verify_retry)
 
 
 def _tell(meaning: Meaning) -> None:

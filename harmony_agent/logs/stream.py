@@ -1,12 +1,16 @@
 """The log stream of one node: from Harmony's log to the log system, and back on request."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from harmony_agent.core.backoff import Backoff
+from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
 from harmony_agent.logs.event import format_time
@@ -14,14 +18,18 @@ from harmony_agent.logs.pipeline.checkpoint import Checkpoint
 from harmony_agent.logs.pipeline.dead_letters import DeadLetters
 from harmony_agent.logs.pipeline.deliver import SEND_LIMIT, Delivery
 from harmony_agent.logs.pipeline.feed import Feed
+from harmony_agent.logs.pipeline.parked import park, parked_segments, unpack
 from harmony_agent.logs.pipeline.pump import Pump
 from harmony_agent.logs.query import Page, Query
 from harmony_agent.logs.sources.reader import EventReader
 from harmony_agent.logs.sources.tail import Tail
 from harmony_agent.logs.systems.current import CurrentLogSystem
 from harmony_agent.logs.systems.interface import LogSystem
+from harmony_agent.repositories.interface import Repository
 
 __all__ = ["LogStream"]
+
+log = logging.getLogger(__name__)
 
 _LOOP: Final = "log-stream"
 # The longest turn waits for a log system that never answers.
@@ -95,6 +103,42 @@ class LogStream:
             return await self._pump.count_rest(_COUNT_SECONDS)
         return 0
 
+    async def park(self, repository: Repository, folder: str, seconds: float) -> int:
+        """After `drain`: put what is left into `folder` of `repository`, for at most `seconds`.
+
+        Returns how many events are parked; never raises for a failure, which is told: what is
+        neither delivered nor parked stays in the log, and is read again after the next start.
+        """
+        parked = 0
+        try:
+            async with asyncio.timeout(seconds), aclosing(self._pump.rest()) as rest:
+                async for events in rest:
+                    await park(repository, folder, events)
+                    parked += len(events)
+                    metrics.PARKED.inc(len(events))
+        except (AgentError, TimeoutError) as error:
+            log.error("not all undelivered events could be parked: %s", error or "out of time")
+        return parked
+
+    async def deliver_parked(self, repository: Repository, folder: str) -> int:
+        """Deliver what an earlier agent parked in `folder`, and delete it there.
+
+        Tries until all is done; beside `run`. Returns how many events that were. A damaged
+        segment is told and left where it is.
+        """
+        backoff, delivered = Backoff(ceiling=300.0), 0
+        damaged: set[str] = set()
+        while True:
+            try:
+                segments = await parked_segments(repository, folder)
+                for segment in segments:
+                    if segment not in damaged:
+                        delivered += await self._deliver_segment(repository, segment, damaged)
+                return delivered
+            except AgentError as error:
+                log.warning("parked events can't be fetched, trying again: %s", error)
+                await asyncio.sleep(backoff.next())
+
     async def rotate(self, log_system: LogSystem) -> None:
         """Use `log_system` from now on, at once if deliveries wait; the old one is closed."""
         await self._log_system.replace(log_system)
@@ -129,6 +173,24 @@ class LogStream:
             "damagedEvents": self._feed.damaged,
             "lastError": self._delivery.last_error,
         }
+
+    async def _deliver_segment(self, repository: Repository, path: str, damaged: set[str]) -> int:
+        """Deliver one segment; how many events it held. Raises what the repository raises."""
+        try:
+            content = await repository.read(path)
+            events = unpack(content.data)
+        except Absent:
+            return 0
+        except ValueError as error:
+            damaged.add(path)
+            log.error("parked events are damaged and left in %s: %s", path, error)
+            return 0
+        rest = events
+        while rest:
+            rest = rest[await self._delivery.attempt(rest) :]
+        with suppress(PreconditionFailed):  # another agent of this host was faster
+            await repository.delete(path, content.token)
+        return len(events)
 
     def _beat(self) -> None:
         if self._streaming is not None and not self._draining:

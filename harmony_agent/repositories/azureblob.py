@@ -40,12 +40,12 @@ from harmony_agent.settings.model import AzureBlobRepository
 __all__ = ["AzureBlobConnector"]
 
 
-# Blobs go up in one request: of a blob in blocks, the SDK names the blocks by their offset, and those
-# of two writers would be mixed. learn.microsoft.com, "Put Blob", allows 5,000 MiB.
+# Blobs go up in one request: the SDK names the blocks of larger ones by their offset, so those of
+# two writers would be mixed. learn.microsoft.com, "Put Blob", allows 5,000 MiB.
 _ONE_REQUEST: Final = 5000 * 1024 * 1024
 
 
-class _Transport(AioHttpTransport):
+class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure.core exports it lazily
     """Sends a body piece by piece; as plain bytes a large one would block the event loop."""
 
     async def send(self, request: Any, **config: Any) -> Any:  # the SDK's two kinds of request

@@ -12,11 +12,13 @@ import os
 import secrets
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, TypeVar
 
 import smbclient
+from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBOSError
 from smbprotocol.header import NtStatus
 
@@ -112,13 +114,28 @@ class SmbConnector(FolderRepository):
         if not self._connecting.acquire(timeout=CONNECT):
             raise Unavailable(f"{self.location} is still being connected to")
         try:
-            before = set(self._connections.values())
-            session = smbclient.register_session(settings.server, **arguments)
-            if session.connection not in before:
-                _collect_credits(session)
+            if not self._is_connected():
+                self._connections[self._key] = self._new_connection()
+                _collect_credits(smbclient.register_session(settings.server, **arguments))
         finally:
             self._connecting.release()
         return arguments
+
+    @property
+    def _key(self) -> str:
+        """Where smbclient looks in a connection cache."""
+        return f"{self._settings.server.lower()}:{self._settings.port}"
+
+    def _is_connected(self) -> bool:
+        connection = self._connections.get(self._key)
+        return connection is not None and connection.transport.connected
+
+    def _new_connection(self) -> Connection:
+        """A connection under an id of its own. smbclient gives all of a process one id; Samba then
+        hands them to one server process, and of two at the same instant one may get no answer."""
+        connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
+        connection.connect(timeout=int(CONNECT))
+        return connection
 
     def _connect(self) -> None:
         top = rf"\\{self._settings.server}\{self._settings.share}"

@@ -23,6 +23,7 @@ __all__ = ["Keeper", "Timing"]
 log = logging.getLogger(__name__)
 
 _COALESCE: Final = 0.1  # seconds; a save is several events
+_SHORTEST_WAIT: Final = 0.01  # seconds; a clock that rounds down must not make us spin
 _RESCAN: Final = 60.0  # seconds; hints can be lost
 _POLL: Final = 2.0  # seconds between looks where there are no hints
 _POLL_SHARE: Final = 0.02  # of a core that polling may take
@@ -101,6 +102,7 @@ class Keeper:
         self._full_look_after = 0.0
         self._look_at: float | None = None
         self._restless: set[str] = set()
+        self._list_trouble: str | None = None
         self._checked = False
         self._is_down = False  # nothing at all worked at the last attempt
 
@@ -166,7 +168,7 @@ class Keeper:
                 report = Report(await self._engine.plan(policy, accept_deletes=accept_deletes))
             else:
                 report = await self._engine.work(policy, CAREFUL, accept_deletes=accept_deletes)
-                self._status.finished(report, self._hints.trouble)
+                self._status.finished(report, self._list_trouble or self._hints.trouble)
         return as_json(report, dry_run=dry_run)
 
     # One turn of the loop.
@@ -234,7 +236,7 @@ class Keeper:
         unavailable = any(isinstance(error, Unavailable) for error in self._failing.values())
         self._is_down = not report.done and (unavailable or len(self._failing) > 1)
         self._restless = {*report.plan.restless, *report.plan.unsure}
-        self._status.finished(report, self._hints.trouble)
+        self._status.finished(report, self._list_trouble or self._hints.trouble)
         waits = list(report.plan.unsure.values())
         if report.plan.restless:
             waits.append(self._timing.settle)
@@ -249,7 +251,7 @@ class Keeper:
             moments.append(self._work_retry.at)
         if self._listing is None:
             moments.append(self._list_at)
-        return max(0.0, min(moments) - self._clock())
+        return max(_SHORTEST_WAIT, min(moments) - self._clock())
 
     async def _mind_listing(self) -> None:
         """Start a listing when it is due, and take in the one that has ended; it may take a
@@ -265,10 +267,11 @@ class Keeper:
         try:
             await self._engine.saw_repository(ended.result())
         except AgentError as error:
-            self._status.failed(error)
+            self._list_trouble = str(error)
             self._list_retry.failed(error)
             self._list_at = self._list_retry.at or self._clock()
         else:
+            self._list_trouble = None
             self._list_retry.succeeded()
             # Jitter keeps the nodes of a system from listing in step.
             self._list_at = self._clock() + self._timing.list_interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not cryptography

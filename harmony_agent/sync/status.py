@@ -78,8 +78,8 @@ class Status:
         self._passed = 0
         self._told_progress = time.monotonic()
 
-    def finished(self, report: Report, hint_trouble: str | None) -> None:
-        """A pass ended with `report`."""
+    def finished(self, report: Report, notice: str | None) -> None:
+        """A pass ended with `report`; `notice` is what hinders without stopping it."""
         self._tell_held(report.plan.held)
         self._tell_failures(report.failures)
         self._held = report.plan.held
@@ -93,7 +93,7 @@ class Status:
         if not self._pending:
             self._last_success = time.time()
             metrics.LAST_SUCCESS.labels(self._side).set(self._last_success)
-        self._report_health(hint_trouble)
+        self._report_health(notice)
 
     def failed(self, error: AgentError) -> None:
         """A pass could not be made at all; it is tried again."""
@@ -138,7 +138,7 @@ class Status:
         for path, message in _first(new).items():
             log.warning("%s: a file failed: %s", self._side, message, extra={"file": path})
 
-    def _report_health(self, hint_trouble: str | None) -> None:
+    def _report_health(self, notice: str | None) -> None:
         alarms = [path for path, verdict in self._held.items() if verdict.alarm]
         if self._failures:
             path, error = min(self._failures.items())
@@ -148,8 +148,8 @@ class Status:
             self._trouble = (
                 f"{len(alarms)} files are held, {shown(path)}: {self._held[path].reason}"
             )
-        elif hint_trouble is not None:
-            self._trouble = hint_trouble
+        elif notice is not None:
+            self._trouble = notice
         if self._trouble:
             self._health.trouble(self._side, self._trouble)
         else:

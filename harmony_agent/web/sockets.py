@@ -62,7 +62,9 @@ def _bind_each(host: str, port: int) -> list[socket.socket]:
 def _bind(
     family: socket.AddressFamily, target: tuple[object, ...], *, dual_stack: bool = False
 ) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms
+    # for the peer's delayed acknowledgment.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -82,7 +82,7 @@ class Pump:
         finally:
             await self._stop_reading()
 
-    async def rest(self) -> AsyncIterator[list[Event]]:
+    async def rest(self) -> AsyncGenerator[list[Event]]:
         """What is not done with, batch by batch; a batch is done with once the next is asked for.
 
         Leaving early leaves the batch undone.

@@ -27,17 +27,25 @@ _MOST_BYTES: Final = 5_000_000
 class Datadog(LogSystem):
     """One Datadog organization, by its API key and, for retrieval, an application key.
 
-    `host` is the `hostname` of all events. Raises Refused if a certificate file can't be used.
+    `host` is the `hostname` of all events; with `system` only events of that Harmony system are
+    fetched back. Raises Refused if a certificate file can't be used.
     """
 
     kind: ClassVar[str] = "datadog"
 
     def __init__(
-        self, settings: DatadogLogSystem, *, host: str, state_dir: Path, ca_bundle: Path | None
+        self,
+        settings: DatadogLogSystem,
+        *,
+        host: str,
+        state_dir: Path,
+        ca_bundle: Path | None,
+        system: str | None,
     ) -> None:
         self._settings = settings
         self._bundles = (ca_bundle, settings.ca_bundle)
         self._state_dir = state_dir
+        self._system = system
         self.limits = Limits(min(settings.batch_count, _MOST_ENTRIES), _MOST_BYTES - 2)
         self._entries = Entries(host, settings.tags)
         key = {"DD-API-KEY": settings.api_key.get_secret_value()}
@@ -93,4 +101,6 @@ class Datadog(LogSystem):
     @cached_property
     def _search(self) -> DatadogSearch:
         # Made on the first question: delivery works without it.
-        return DatadogSearch(self._settings, *self._bundles, state_dir=self._state_dir)
+        return DatadogSearch(
+            self._settings, *self._bundles, state_dir=self._state_dir, system=self._system
+        )

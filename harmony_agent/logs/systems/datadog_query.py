@@ -58,10 +58,11 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def query_text(query: Query) -> str:
-    """The search for `query`, without its times."""
+def query_text(query: Query, system: str | None) -> str:
+    """The search for `query`, without its times; with `system` for that system's events only."""
     terms = [f"source:{SOURCE}", f"service:{SERVICE}"]
     exact = {
+        "system": system,
         "node": query.node,
         "element": query.element,
         "thread": query.thread,

@@ -46,13 +46,20 @@ class DatadogSearch:
     Raises Refused at once if appKey is missing or a certificate file can't be used.
     """
 
-    def __init__(self, settings: DatadogLogSystem, *bundles: Path | None, state_dir: Path) -> None:
+    def __init__(
+        self,
+        settings: DatadogLogSystem,
+        *bundles: Path | None,
+        state_dir: Path,
+        system: str | None,
+    ) -> None:
         if settings.app_key is None:
             raise Refused(
                 "logs can't be fetched back from Datadog: set appKey, an application key with "
                 "logs_read_data, in the secret cleo-log-system"
             )
         self._settings = settings
+        self._system = system
         self._app_key = settings.app_key
         self._bundles = bundles
         # A folder of its own: the file's name is fixed, its content differs between services.
@@ -73,7 +80,7 @@ class DatadogSearch:
         if cursor:
             first, last = value(cursor, "from", int), value(cursor, "to", int)
             after, seen = value(cursor, "after", str), [str(i) for i in value(cursor, "seen", list)]
-        search = self._filter(query_text(query), first, last)
+        search = self._filter(query_text(query, self._system), first, last)
         total = value(cursor, "total", int) if cursor else await self._count(search)
         events, after = await self._walk(query, search, after, seen)
         following = None
@@ -85,7 +92,9 @@ class DatadogSearch:
     async def probe(self) -> None:
         """Prove that the keys may read logs. Raises Unavailable or Refused."""
         first, last = time_range(Query(), datetime.now(UTC))
-        await self._list(self._filter(query_text(Query()), first, last), "desc", 1, None)
+        await self._list(
+            self._filter(query_text(Query(), self._system), first, last), "desc", 1, None
+        )
 
     async def close(self) -> None:
         """Give back connections and threads."""

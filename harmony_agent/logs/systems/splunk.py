@@ -18,15 +18,19 @@ __all__ = ["Splunk"]
 class Splunk(LogSystem):
     """One Splunk deployment, by its HEC token and, for retrieval, a search token.
 
-    `host` is the `host` of all events. Raises Refused if a certificate file can't be used.
+    `host` is the `host` of all events; with `system` only events of that Harmony system are fetched
+    back. Raises Refused if a certificate file can't be used.
     """
 
     kind: ClassVar[str] = "splunk"
     limits: Limits = LIMITS
 
-    def __init__(self, settings: SplunkLogSystem, *, host: str, ca_bundle: Path | None) -> None:
+    def __init__(
+        self, settings: SplunkLogSystem, *, host: str, ca_bundle: Path | None, system: str | None
+    ) -> None:
         self._settings = settings
         self._ca_bundle = ca_bundle
+        self._system = system
         self._delivery = HecDelivery(settings, host=host, ca_bundle=ca_bundle)
 
     async def send(self, events: Sequence[Event]) -> Receipt:
@@ -53,4 +57,4 @@ class Splunk(LogSystem):
     @cached_property
     def _search(self) -> SplunkSearch:
         # Made on the first question: delivery works without it.
-        return SplunkSearch(self._settings, ca_bundle=self._ca_bundle)
+        return SplunkSearch(self._settings, ca_bundle=self._ca_bundle, system=self._system)

@@ -45,13 +45,16 @@ class SplunkSearch:
     Raises Refused at once if splunk-sdk, searchUrl or searchToken is missing.
     """
 
-    def __init__(self, settings: SplunkLogSystem, *, ca_bundle: Path | None) -> None:
+    def __init__(
+        self, settings: SplunkLogSystem, *, ca_bundle: Path | None, system: str | None
+    ) -> None:
         if settings.search_url is None or settings.search_token is None:
             raise Refused(
                 "logs can't be fetched back from Splunk: set searchUrl (management port, such as "
                 "https://splunk.example.com:8089) and searchToken in the secret cleo-log-system"
             )
         self._settings = settings
+        self._system = system
         self._context = client_context(ca_bundle, settings.ca_bundle)
         self._workers = Workers("splunk-search", 4)
         self._service: Any = None
@@ -66,6 +69,7 @@ class SplunkSearch:
             query,
             index=self._settings.index,
             sourcetype=self._settings.sourcetype,
+            system=self._system,
             after=after,
             rows=wanted + 1,  # one more tells whether there is a next page
         )

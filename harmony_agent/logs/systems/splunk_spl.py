@@ -44,17 +44,24 @@ def literal(text: str) -> str:
 
 
 def search_text(
-    query: Query, *, index: str | None, sourcetype: str, after: Place | None, rows: int
+    query: Query,
+    *,
+    index: str | None,
+    sourcetype: str,
+    system: str | None,
+    after: Place | None,
+    rows: int,
 ) -> str:
     """The whole search: its results are the first `rows` events after `after`, in order, each id
     once, their JSON in `_raw`.
 
-    Without an index all are searched that the token's role may read.
+    Without an index all are searched that the token's role may read; without a system the events
+    of all systems in it.
     """
     base = ["search", f"index={_term(index)}" if index else "index=*"]
     base.append(f"sourcetype={_term(sourcetype)}")
     conditions = []
-    for field, wanted in _exact(query).items():
+    for field, wanted in _exact(query, system).items():
         if _PLAIN.fullmatch(wanted) and wanted:
             base.append(f"{field}::{wanted}")
         conditions.append(f"{field}={literal(wanted)}")
@@ -86,8 +93,9 @@ def time_bounds(query: Query) -> dict[str, str]:
     return bounds
 
 
-def _exact(query: Query) -> dict[str, str]:
+def _exact(query: Query, system: str | None) -> dict[str, str]:
     wanted = {
+        FIELDS["system"]: system,
         FIELDS["node"]: query.node,
         FIELDS["element"]: query.element,
         FIELDS["thread"]: query.thread,

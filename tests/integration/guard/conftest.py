@@ -15,6 +15,8 @@ from harmony_agent.lifecycle.guard import install_guard
 from harmony_agent.lifecycle.signals import SignalDirectory
 
 LIMIT = 15.0  # seconds that a condition may take; the guard looks once a second
+# A test run in the background ignores these two, and a shell can't trap what it was born to ignore.
+_DEFAULT_SIGNALS = ("env", "--default-signal=INT,QUIT")
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
 
 
@@ -98,7 +100,7 @@ class Station:
         if stop_timeout is not None:
             environment["HARMONY_GUARD_STOP_TIMEOUT"] = stop_timeout
         guard = Guard(
-            [*prefix, *shell, str(self.script), *command],
+            [*_DEFAULT_SIGNALS, *prefix, *shell, str(self.script), *command],
             environment,
             self.root / f"guard-{len(self._guards)}",
         )

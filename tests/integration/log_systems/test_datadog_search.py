@@ -1,5 +1,6 @@
 """Retrieval from Datadog with the real datadog-api-client over TLS."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -210,3 +211,33 @@ async def test_an_unknown_index_is_told(datadog_settings: DatadogLogSystem, tmp_
             await system.search(Query())
     finally:
         await system.close()
+
+
+async def test_only_events_of_the_own_system_come_back(
+    datadog_settings: DatadogLogSystem, tmp_path: Path
+) -> None:
+    """Two Harmony systems may share an index; the API of one does not show the other's log."""
+    system = connect(
+        datadog_settings, node="n", state_dir=tmp_path, ca_bundle=None, system="System1"
+    )
+    try:
+        await _send(system, _recent(1), _recent(2, system="System2"))
+        page = await system.search(Query())
+        assert (page.total, _numbers(page)) == (1, [1])
+    finally:
+        await system.close()
+
+
+async def test_a_missing_client_library_is_named(
+    datadog_system: LogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery works without it; the message says what to install."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "datadog_api_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "harmony_agent.logs.systems.datadog_sdk", raising=False)
+    monkeypatch.setitem(sys.modules, "datadog_api_client", None)
+    await _send(datadog_system, _recent(1))
+    with pytest.raises(
+        Refused, match=r"datadog-api-client is not installed; install harmony-agent\[datadog\]"
+    ):
+        await datadog_system.search(Query())

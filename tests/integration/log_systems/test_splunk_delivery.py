@@ -335,6 +335,27 @@ async def test_the_url_may_hold_the_collector_s_path(
         await system.close()
 
 
+@pytest.mark.parametrize(
+    ("configured", "host"),
+    [("edi", "edi"), ("%hostname%", "harmony-1"), ("x-%hostname%", "x-harmony-1")],
+)
+async def test_the_host_of_events_may_be_set(
+    configured: str,
+    host: str,
+    splunk: SplunkStandIn,
+    splunk_settings: SplunkLogSystem,
+    tmp_path: Path,
+) -> None:
+    """Upstream's example has the macro %hostname%, which is the node's name."""
+    settings = splunk_settings.model_copy(update={"host": configured})
+    system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
+    try:
+        await system.send(make_events(1))
+    finally:
+        await system.close()
+    assert splunk.hec.events[0]["host"] == host
+
+
 async def test_probe_proves_the_token_without_storing(
     splunk: SplunkStandIn, splunk_system: LogSystem
 ) -> None:

@@ -1,5 +1,6 @@
 """Retrieval from Splunk with the real splunk-sdk over TLS."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -214,3 +215,33 @@ def test_the_stand_in_serves_the_sdk_s_own_way_to_log_in(
     stream = service.jobs.oneshot('search index="main"', output_mode="json")
     assert b'"results":[]' in stream.read()
     assert service.splunk_version == (10, 2, 0)
+
+
+async def test_only_events_of_the_own_system_come_back(
+    splunk_settings: SplunkLogSystem, tmp_path: Path
+) -> None:
+    """Two Harmony systems may share an index; the API of one does not show the other's log."""
+    system = connect(
+        splunk_settings, node="n", state_dir=tmp_path, ca_bundle=None, system="System1"
+    )
+    try:
+        await _send(system, make_event(1), make_event(2, system="System2"))
+        page = await system.search(Query())
+        assert (page.total, _numbers(page)) == (1, [1])
+    finally:
+        await system.close()
+
+
+async def test_a_missing_client_library_is_named(
+    splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery works without it; the message says what to install."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "splunklib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "harmony_agent.logs.systems.datadog_sdk", raising=False)
+    monkeypatch.setitem(sys.modules, "splunklib", None)
+    await _send(splunk_system, make_event(1))
+    with pytest.raises(
+        Refused, match=r"splunk-sdk is not installed; install harmony-agent\[splunk\]"
+    ):
+        await splunk_system.search(Query())

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fixtures.harmony_log import CLOSING, HarmonyLog, Packing, element
-from harmony_agent.logs.sources import taking
+from harmony_agent.logs.sources import generations, tail, taking
+from harmony_agent.logs.sources.generations import Generation, Source
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.reader import EventReader
 from harmony_agent.logs.sources.severity import UNREADABLE
@@ -269,3 +270,45 @@ def test_an_unreadable_severity_is_a_warning(node: Node) -> None:
     node.log.write(b"<Event><Detail>a</Detall></Event>\n")
     events = node.tail.read(node.position, LIMITS).events
     assert [(e.element, e.severity) for e in events] == [(UNREADABLE, "warning")]
+
+
+def test_a_rotation_while_the_files_are_looked_through(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is put away after the archive was listed and before the log is opened."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.log.rotate(node.archive)
+    node.write("b")
+    real = generations.open_source
+    opened: list[Generation] = []
+
+    def rotating(generation: Generation, scratch: Path) -> Source | None:
+        if not generation.archived:
+            opened.append(generation)
+        # The log is opened twice: to see whether it is the file read last, and to be read.
+        if not generation.archived and len(opened) == 2:
+            node.log.rotate(node.archive)
+            node.write("c")
+        return real(generation, scratch)
+
+    monkeypatch.setattr(tail, "open_source", rotating)
+    assert node.read() == []  # looked anew at the next poll
+    assert node.read() == ["b", "c"]
+
+
+def test_a_packed_copy_that_appears_late_is_not_read_again(node: Node) -> None:
+    """The file was read to its end through the open handle, before it was in the archive."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    content = node.log.path.read_bytes()
+    node.log.rotate(None)
+    node.write("c")
+    assert node.read() == ["b", "c"]
+    node.archive.mkdir()
+    (node.archive / "late.gz").write_bytes(gzip.compress(content))
+    node.write("d")
+    node.log.rotate(node.archive)
+    node.write("e")
+    assert node.read() == ["d", "e"]

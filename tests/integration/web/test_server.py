@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ async def test_when_start_returns_a_probe_has_its_answer(run: Run) -> None:
     async with run() as server, over_tcp(server) as client:
         answer = await client.get("/livez")
     assert (answer.status_code, answer.text) == (200, "ok")
+
+
+async def test_an_answer_does_not_wait_for_the_peers_acknowledgment(run: Run) -> None:
+    """Head and body go out at once (TCP_NODELAY): 50 answers take far below two seconds."""
+    async with run() as server, over_tcp(server) as client:
+        await client.get("/livez")
+        begun = time.monotonic()
+        for _ in range(50):
+            await client.get("/livez")
+        assert time.monotonic() - begun < 1
 
 
 @needs_ipv6

@@ -181,7 +181,7 @@ def test_grace_that_is_over_ends_both(pod: Pod, license_service: LicenseService)
     with pod.agent() as agent:
         pod.wait_started(agent)
         with pod.harmony() as harmony:
-            eventually(lambda: (pod.root / "signals" / "running").exists(), what="Harmony")
+            eventually(lambda: len(pod.messages("Harmony started")) == 2, what="the second start")
             assert harmony.stop(30) == 0
         assert agent.stop(40) == 0
 

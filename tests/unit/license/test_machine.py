@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harmony_agent.license.classify import Fault, Refusal, Unreached, Verified
+from harmony_agent.license.classify import Fault, Meaning, Refusal, Unreached, Verified
 from harmony_agent.license.clock import Moment
 from harmony_agent.license.machine import (
     Effect,
@@ -166,7 +166,7 @@ def test_a_rejection_stays_until_it_is_verified() -> None:
 def test_tickets_are_for_cleos_side_in_grace_and_only_until_there_is_one() -> None:
     """Neither for the customer's network, nor for a refusal, nor while valid."""
     ticketed = Record(unreachable=outage(UNREACHABLE, -1, "IT-1"))
-    cases = [
+    cases: list[tuple[Standing, Meaning, bool]] = [
         (Standing(), CLEO, True),
         (Standing(), CUSTOMER, False),
         (Standing(Record(success(-90))), Refusal("revoked"), False),
@@ -216,7 +216,7 @@ def test_a_short_grace_period_has_no_reminders() -> None:
 
 
 def test_a_rotation_keeps_a_running_harmony_only_if_its_license_was_valid() -> None:
-    """In grace a new license that is refused ends Harmony at once: grace can't be strung together."""
+    """In grace, a new license that is refused ends Harmony at once: no grace after grace."""
     valid = forget_license(Standing(Record(success(0)), state=State.VALID))
     standing, _ = judge(valid, Refusal("invalid"), around(), POLICY)
     assert standing.state is State.GRACE

@@ -42,7 +42,7 @@ def test_a_value_stays_one_literal(text: str) -> None:
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_a_filter_finds_its_value_and_no_other(wanted: str, other: str) -> None:
     """Whatever both hold, also quotes, operators and wildcards."""
-    test = compile_query(query_text(Query(thread=wanted)))
+    test = compile_query(query_text(Query(thread=wanted), None))
     assert test(_log(thread=wanted))
     assert test(_log(thread=other)) is (other == wanted)
 
@@ -50,14 +50,14 @@ def test_a_filter_finds_its_value_and_no_other(wanted: str, other: str) -> None:
 @given(st.text())
 def test_any_text_can_be_asked_for(text: str) -> None:
     """A free text makes a query that Datadog understands, with no operator of the user's."""
-    test = compile_query(query_text(Query(text=text)))
+    test = compile_query(query_text(Query(text=text), None))
     assert test(_log()) in (True, False)
 
 
 def test_words_are_looked_for_one_by_one() -> None:
     """All have to occur, in any order and case, apart from each other."""
-    assert compile_query(query_text(Query(text="REFUSED, 550")))(_log())
-    assert not compile_query(query_text(Query(text="refused 551")))(_log())
+    assert compile_query(query_text(Query(text="REFUSED, 550"), None))(_log())
+    assert not compile_query(query_text(Query(text="refused 551"), None))(_log())
 
 
 def test_everything_kept_has_a_beginning() -> None:

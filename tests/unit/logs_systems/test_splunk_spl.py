@@ -17,7 +17,7 @@ SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.~%-"
 
 
 def _text(query: Query, after: spl.Place | None = None) -> str:
-    return spl.search_text(query, index="main", sourcetype="s", after=after, rows=11)
+    return spl.search_text(query, index="main", sourcetype="s", system=None, after=after, rows=11)
 
 
 @given(st.text())
@@ -72,7 +72,7 @@ def test_a_plain_value_is_also_looked_up_in_the_index() -> None:
 
 def test_without_an_index_all_readable_ones_are_searched() -> None:
     """The role's default indexes need not hold the token's default index."""
-    text = spl.search_text(Query(), index=None, sourcetype="s", after=None, rows=1)
+    text = spl.search_text(Query(), index=None, sourcetype="s", system=None, after=None, rows=1)
     assert text.startswith("search index=* ")
 
 
@@ -114,7 +114,9 @@ def test_pages_by_cursor_are_the_whole_in_order(
     seen: list[tuple[int, int, str]] = []
     after = None
     while True:
-        text = spl.search_text(query, index="main", sourcetype="s", after=after, rows=size)
+        text = spl.search_text(
+            query, index="main", sourcetype="s", system=None, after=after, rows=size
+        )
         page = stand_in.run(text, rows).rows
         if not page:
             break

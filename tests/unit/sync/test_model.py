@@ -99,7 +99,7 @@ class World:
                 self.bench.repository.put(path, content)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(step, max_size=25))
 def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
     history: History,
@@ -111,12 +111,7 @@ def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
         asyncio.Runner(loop_factory=looptime.new_event_loop) as runner,
     ):
         world = World(Path(folder))
-
-        async def live() -> None:
-            with looptime.enabled(strict=True):
-                await world.live(history)
-
-        runner.run(live())
+        runner.run(world.live(history))
         home, there = world.bench.owned(), world.bench.repository.owned()
         assert {path: home.get(path) for path in world.written} == world.written
         assert {path: there.get(path) for path in home} == home

@@ -1,0 +1,157 @@
+"""Nothing is lost: log system down, kill -9, a lost disk, a new pod, rotated secrets."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from fixtures.demo_backends import secret
+from fixtures.serve import free_port, serving
+from fixtures.splunk import SplunkStandIn
+from tests.system.agent_process import Layout, eventually
+from tests.system.conftest import Node
+
+pytestmark = pytest.mark.server
+
+OUTAGE = 8.0  # seconds
+MIRRORED = ("AS2/data", "AS2/mdn")
+SYNCHRONIZED = ("hosts", "certs")
+
+
+def numbers_in_log(layout: Layout) -> list[int]:
+    """The EN of every event that Harmony has written, in order."""
+    text = (layout.home / "logs" / "Harmony.xml").read_text()
+    return [int(number) for number in re.findall(r'<Mark [^>]*EN="(\d+)"', text)]
+
+
+def same_files(home: Path, repository: Path, *folders: str) -> bool:
+    """Whether every file below these folders of home lies in the repository with its content."""
+    files = [path for folder in folders for path in (home / folder).rglob("*") if path.is_file()]
+    copies = [repository / path.relative_to(home) for path in files]
+    return bool(files) and all(
+        copy.is_file() and copy.read_bytes() == path.read_bytes()
+        for path, copy in zip(files, copies, strict=True)
+    )
+
+
+def test_no_event_is_lost_while_the_log_system_is_down_for_a_minute(node: Node) -> None:
+    """Splunk goes away for a minute while Harmony writes on; every event arrives once, in order."""
+    splunk = SplunkStandIn()
+    port, certificate = free_port(), node.authority.issue()
+    node.layout.write_secrets(
+        cleo_log_system=secret("splunk", url=f"https://localhost:{port}", token=splunk.hec.token)
+    )
+    with node.agent() as agent:
+        with node.harmony():
+            with serving(splunk.app, certificate, port=port):
+                eventually(lambda: len(splunk.events) > 20, what="events at Splunk")
+            time.sleep(OUTAGE)  # this minute is what is tested
+            status, lines = agent.probe("/readyz?verbose")
+            assert status == 200
+            assert "[!]log-system" in lines
+            assert len(numbers_in_log(node.layout)) - len(splunk.events) > 100
+        with serving(splunk.app, certificate, port=port):
+            written = numbers_in_log(node.layout)
+            eventually(lambda: len(splunk.events) >= len(written), 60, "catching up")
+            assert agent.stop() == 0
+    assert [event["number"] for event in splunk.events] == written
+
+
+def test_kill_9_loses_neither_events_nor_files(node: Node) -> None:
+    """The agent is killed three times while Harmony works on; after the last start every event
+    is in the log store once and every file in its repository."""
+    layout = node.layout
+    with node.harmony():
+        for _ in range(3):
+            with node.agent() as agent:
+                agent.wait_started()
+                before = len(numbers_in_log(layout))
+                eventually(lambda: len(numbers_in_log(layout)) > before + 30)  # noqa: B023
+                agent.kill()
+        with node.agent() as agent:
+            agent.wait_started()
+            before = len(numbers_in_log(layout))
+            eventually(lambda: len(numbers_in_log(layout)) > before + 30)
+    with node.agent() as agent:
+        written = numbers_in_log(layout)
+        eventually(lambda: len(agent.events()) >= len(written), what="all events in the store")
+        assert [event["number"] for event in agent.events()] == written
+        eventually(lambda: same_files(layout.home, layout.runtime, *MIRRORED), what="receipts")
+        eventually(lambda: same_files(layout.home, layout.configuration, *SYNCHRONIZED))
+        assert agent.stop() == 0
+
+
+def test_a_pod_that_lost_its_disk_gets_its_files_back(node: Node) -> None:
+    """After the loss of home and state a new pod of the same name has all message IDs and the
+    whole configuration before Harmony may start."""
+    layout = node.layout
+    with node.agent() as agent:
+        with node.harmony():
+            agent.wait_started()
+            eventually(lambda: same_files(layout.home, layout.runtime, "AS2/data"))
+        assert agent.stop() == 0
+    names = sorted(p.name for p in (layout.home / "AS2/data").iterdir())
+    host_file = (layout.home / "hosts/ACME AS2.xml").read_bytes()
+    for lost in (layout.home, layout.state, layout.signals):
+        shutil.rmtree(lost)
+    layout.home.mkdir()
+    with node.agent() as agent:
+        agent.wait_started()
+        assert (layout.signals / "ready").exists()
+        assert sorted(p.name for p in (layout.home / "AS2/data").iterdir()) == names
+        assert (layout.home / "hosts/ACME AS2.xml").read_bytes() == host_file
+        assert agent.stop() == 0
+
+
+def test_two_nodes_share_configuration_and_keep_their_receipts_apart(
+    node: Node, tmp_path: Path
+) -> None:
+    """A second node of the system starts with the first one's configuration and an own folder."""
+    first, second = node.layout, Layout(tmp_path / "second", host="harmony-2")
+    second.secrets.symlink_to(first.secrets)
+    with node.agent() as agent:
+        with node.harmony():
+            agent.wait_started()
+            eventually(lambda: same_files(first.home, first.configuration, "hosts"))
+        assert agent.stop() == 0
+    other = Node(second, node.license, node.tickets, node.mail, node.authority, node.environment)
+    with other.agent() as agent:
+        agent.wait_started()
+        assert (second.home / "hosts/ACME AS2.xml").exists()
+        assert not (second.home / "AS2/data").exists()
+        assert (first.configuration / "harmony-2").is_dir()
+        assert agent.stop() == 0
+
+
+def test_an_unreachable_repository_delays_the_start_and_no_probe(node: Node) -> None:
+    """While the repository can't be opened probes answer and say why; once it can, the agent
+    starts by itself."""
+    layout = node.layout
+    shutil.rmtree(layout.repository)
+    layout.repository.write_text("in the way")
+    with node.agent() as agent:
+        eventually(lambda: "[!]runtime-repository" in agent.probe("/readyz?verbose")[1])
+        assert agent.probe("/livez")[0] == 200
+        assert agent.probe("/startupz")[0] == 503
+        assert not (layout.signals / "ready").exists()
+        layout.repository.unlink()
+        layout.repository.mkdir()
+        agent.wait_started(60)
+        assert agent.stop() == 0
+
+
+def test_rotated_secrets_take_effect_without_a_restart(node: Node) -> None:
+    """When the log system's token is rotated, deliveries go on with the new one."""
+    splunk = SplunkStandIn()
+    old = splunk.hec.token
+    with serving(splunk.app, node.authority.issue()) as url, node.agent() as agent:
+        node.layout.write_secrets(cleo_log_system=secret("splunk", url=url, token="old-token"))
+        with node.harmony():
+            agent.wait_started()
+            eventually(lambda: "[!]log-system" in agent.probe("/readyz?verbose")[1], 60)
+            assert not splunk.events
+            node.layout.write_secrets(cleo_log_system=secret("splunk", url=url, token=old))
+            eventually(lambda: splunk.events, 60, "events with the new token")
+        assert agent.stop() == 0
