@@ -121,7 +121,7 @@ class LicenseLoop:
             None if repository is None else Claims(host, repository),
             mail=self._send_mail,
             ticket=self._open_ticket,
-            is_shared=lambda outage: self._session.ledger.is_shared(outage),
+            is_shared=self._is_shared,
             on_ticket=self._note_ticket,
         )
 
@@ -226,21 +226,14 @@ class LicenseLoop:
     async def _judge(self, meaning: Meaning) -> None:
         self._last = meaning
         async with self._changing:
-            before = self._standing
-            around = Surroundings(
-                self._place.host,
-                self._session.timekeeper.moment(),
-                History.KNOWN,
-                str(uuid.uuid4()),
-            )
+            before, policy = self._standing, self._session.policy
+            moment, new_id = self._session.timekeeper.moment(), str(uuid.uuid4())
 
             def decide(record: Record, history: History) -> Step:
-                known = replace(before, record=record)
-                return machine.judge(
-                    known, meaning, replace(around, history=history), self._session.policy
-                )
+                around = Surroundings(self._place.host, moment, history, new_id)
+                return machine.judge(replace(before, record=record), meaning, around, policy)
 
-            settled = await self._session.ledger.settle(before.record, around.moment.now, decide)
+            settled = await self._session.ledger.settle(before.record, moment.now, decide)
             await self._follow(*settled, attempted=True)
 
     async def _follow(
@@ -340,6 +333,9 @@ class LicenseLoop:
                 evidence=[redact(wanted.cause)],
             )
         )
+
+    def _is_shared(self, outage_id: str) -> bool:
+        return self._session.ledger.is_shared(outage_id)
 
     async def _note_ticket(self, outage_id: str, number: str) -> None:
         """Write the ticket's number into the shared record, for status and later mails."""

@@ -32,3 +32,8 @@ class Mailroom:
         """Send the mail of this kind; only if nothing is `missing`. Raises Unavailable (try
         again) and Refused (a person has to change something)."""
         await self._office.send(compose(kind, facts, self._sender, self._administrator))
+
+    async def greet(self) -> None:
+        """Prove that the mail server is reached and takes the login; only if nothing is
+        `missing`. Raises as `send` does."""
+        await self._office.greet()

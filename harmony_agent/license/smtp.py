@@ -69,13 +69,21 @@ class PostOffice:
     async def send(self, message: EmailMessage) -> None:
         """Send one mail. Raises Unavailable (try again) and Refused (a person has to change
         something: account, address, certificate)."""
-        await self._workers.run(_OVERALL_LIMIT, self._send, message)
+        await self._workers.run(_OVERALL_LIMIT, self._converse, message)
 
-    def _send(self, message: EmailMessage) -> None:
+    async def greet(self) -> None:
+        """Connect and log in as for a mail, and send none. Raises as `send` does."""
+        await self._workers.run(_OVERALL_LIMIT, self._converse, None)
+
+    def _converse(self, message: EmailMessage | None) -> None:
         try:
             server = self._connect()
             try:
-                self._converse(server, message)
+                self._log_in(server)
+                if message is not None:
+                    server.send_message(message)
+                with contextlib.suppress(smtplib.SMTPException, OSError):
+                    server.quit()  # the mail is taken already, however the good-bye goes
             finally:
                 server.close()
         except UnicodeError as error:
@@ -85,14 +93,11 @@ class PostOffice:
         except (smtplib.SMTPException, OSError) as error:
             raise self._translate(error) from error
 
-    def _converse(self, server: smtplib.SMTP, message: EmailMessage) -> None:
+    def _log_in(self, server: smtplib.SMTP) -> None:
         if self._address.scheme == "smtp+starttls":
             server.starttls(context=client_context(self._ca_bundle))
         if self._address.user is not None and self._address.password is not None:
             server.login(self._address.user, self._address.password)
-        server.send_message(message)
-        with contextlib.suppress(smtplib.SMTPException, OSError):
-            server.quit()  # the mail is taken already, however the good-bye goes
 
     def _connect(self) -> smtplib.SMTP:
         # smtplib would look up this host's full name in DNS, which may take long; any name does.

@@ -198,8 +198,8 @@ class AzureBlobConnector(ObjectRepository):
             return PreconditionFailed(f"{what}: somebody else was first ({code})")
         if status == 403:
             return Refused(
-                f"{what}: permission denied ({code}); the role Storage Blob Data Contributor and "
-                "the account's network rules decide"
+                f"{what}: permission denied ({code}); check accessKey or the role Storage Blob "
+                "Data Contributor, and the account's network rules"
             )
         if status >= 500:
             return OutcomeUnknown(f"{what}: {self._url} answered {status} ({code})")
@@ -213,4 +213,5 @@ def _is_folder(blob: Any) -> bool:
 
 def _code(error: HttpResponseError) -> str:
     """Azure's own word for the error; the SDK sets it where the answer had one."""
-    return str(getattr(error, "error_code", None) or "")
+    code = getattr(error, "error_code", None) or ""
+    return str(getattr(code, "value", code))

@@ -104,7 +104,10 @@ class S3Connector(ObjectRepository):
     async def _connect(self) -> None:
         if self._client is None:
             self._client = await self._resources.enter_async_context(self._new_client())
-        await self._client.head_bucket(Bucket=self._settings.bucket)
+        # Not head_bucket: the answer to a HEAD can't say what is wrong.
+        await self._client.list_objects_v2(
+            Bucket=self._settings.bucket, Prefix=self._root, MaxKeys=1
+        )
 
     def _new_client(self) -> Any:
         settings = self._settings
@@ -204,7 +207,7 @@ class S3Connector(ObjectRepository):
             return Refused(f"{what}: the credentials or this machine's clock are off ({code})")
         if code in _WRONG_REGION or status in (301, 307):
             return Refused(f"{what}: the bucket is in another region; correct region ({code})")
-        if code == "NoSuchBucket" or (status == 404 and error.operation_name == "HeadBucket"):
+        if code == "NoSuchBucket":
             return Refused(f"{what}: there is no bucket {self._settings.bucket}; create it")
         if code in ("404", "NoSuchKey"):
             return Absent(f"{what}: there is no such object")

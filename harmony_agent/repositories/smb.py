@@ -34,7 +34,7 @@ from harmony_agent.repositories.folders import (
 from harmony_agent.repositories.interface import Content, Entry, Token
 from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
 from harmony_agent.repositories.names import check_smb, parents
-from harmony_agent.repositories.smb_errors import status_of, translate
+from harmony_agent.repositories.smb_errors import SESSION_GONE, is_missing, status_of, translate
 from harmony_agent.settings.model import SmbRepository
 
 __all__ = ["SmbConnector"]
@@ -90,6 +90,8 @@ class SmbConnector(FolderRepository):
             raise Unsupported(f"{path!r} is a name of the agent's own temporary files")
 
     def _translate(self, error: Exception, what: str) -> AgentError:
+        if status_of(error) in SESSION_GONE:
+            self._given_up()
         server = f"{self._settings.server}:{self._settings.port}"
         return translate(error, what, server=server, share=self._settings.share)
 
@@ -115,8 +117,7 @@ class SmbConnector(FolderRepository):
             raise Unavailable(f"{self.location} is still being connected to")
         try:
             if not self._is_connected():
-                self._connections[self._key] = self._new_connection()
-                _collect_credits(smbclient.register_session(settings.server, **arguments))
+                self._connections[self._key] = self._new_connection(arguments)
         finally:
             self._connecting.release()
         return arguments
@@ -130,11 +131,20 @@ class SmbConnector(FolderRepository):
         connection = self._connections.get(self._key)
         return connection is not None and connection.transport.connected
 
-    def _new_connection(self) -> Connection:
-        """A connection under an id of its own. smbclient gives all of a process one id; Samba then
-        hands them to one server process, and of two at the same instant one may get no answer."""
+    def _new_connection(self, arguments: dict[str, Any]) -> Connection:
+        """A connection with a session, under an id of its own: smbclient gives all of a process one
+        id; Samba hands those to one server process, and of two at the same instant one may get no
+        answer."""
         connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
-        connection.connect(timeout=int(CONNECT))
+        try:
+            connection.connect(timeout=int(CONNECT))
+            only = {"connection_cache": {self._key: connection}}
+            session = smbclient.register_session(self._settings.server, **(arguments | only))
+            _collect_credits(session)
+        except BaseException:
+            if connection.transport:
+                connection.disconnect(close=False)
+            raise
         return connection
 
     def _connect(self) -> None:
@@ -174,7 +184,7 @@ class SmbConnector(FolderRepository):
                     elif not entry.is_symlink():
                         files.append(Entry(path, info.end_of_file, _listed(info)))
         except SMBOSError as error:
-            if error.errno != errno.ENOENT:
+            if not is_missing(error):
                 raise
         return files, folders
 
@@ -191,7 +201,7 @@ class SmbConnector(FolderRepository):
         try:
             found = smbclient.stat(self._unc(path), **session)
         except SMBOSError as error:
-            if error.errno == errno.ENOENT:
+            if is_missing(error):
                 return None
             raise
         return None if found.st_mode & 0o040000 else Entry(path, found.st_size, _token(found))
@@ -270,7 +280,7 @@ class SmbConnector(FolderRepository):
         try:
             self._write(session, temporary, data)
         except SMBOSError as error:
-            if error.errno != errno.ENOENT:
+            if not is_missing(error):
                 raise
             self._make_folder(folder)
             self._write(session, temporary, data)
@@ -299,7 +309,7 @@ class SmbConnector(FolderRepository):
                 )
                 break
             except SMBOSError as error:
-                if error.errno == errno.ENOENT:
+                if is_missing(error):
                     self._make_folder(LOCK_FILE.rpartition("/")[0])
                 elif status_of(error) != NtStatus.STATUS_SHARING_VIOLATION:
                     raise

@@ -174,10 +174,12 @@ class Side:
             if failures:
                 raise failures[0]
             done.update(report.done)
-            if not report.pending - report.failures.keys() and not (again and report.done):
+            pending = report.pending - report.failures.keys()
+            if not pending and not (again and report.done):
                 report.done = done
                 return report
-            await asyncio.sleep(self._settle)
+            if pending:
+                await asyncio.sleep(self._settle)
 
     async def retry_for_ever(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Make `attempt` until it succeeds; what hinders is told and shown."""

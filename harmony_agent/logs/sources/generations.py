@@ -89,7 +89,7 @@ class Source:
         before = position.offset - start
         block = self._read(start, before + size)
         seen = Seen(self._read(0, min(_HEAD, position.offset)), block[:before])
-        if len(block) < before or (position.fingerprint not in ("", seen.fingerprint())):
+        if position.fingerprint not in ("", seen.fingerprint()):
             return None
         return seen, block[before:]
 

@@ -9,7 +9,7 @@ Attributes = Mapping[str, str]
 
 
 def _join(separator: str, *parts: str | None) -> str:
-    return separator.join(part for part in parts if part)
+    return separator.join(filter(None, parts))
 
 
 def _text(_attributes: Attributes, text: str) -> str:

@@ -9,8 +9,11 @@ from typing import Final
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.sources.local_time import LocalTime
 from harmony_agent.logs.sources.markup import (
+    NO_MARK,
+    Markup,
     attributes_of,
     has_illegal,
+    mark_of,
     quick_markup,
     replace_illegal,
     slow_markup,
@@ -77,21 +80,11 @@ class EventReader:
         raws, ends = _within(limits.size, complete_pieces(data, limits.entries, final=final))
         texts, damaged = _decode(data[: ends[-1]] if ends else b"", raws)
         for raw, text, end in zip(raws, texts, ends, strict=True):
-            quick = quick_markup(text)
-            if quick is None:
+            markup = quick_markup(text)
+            if markup is None:
                 self._read_slowly(raw, context, parsed)
             else:
-                element, attributes, content, mark = quick
-                parsed.events.append(
-                    self._event(
-                        raw.lstrip(),
-                        element,
-                        attributes_of(attributes) if attributes else {},
-                        content,
-                        attributes_of(mark),
-                        context,
-                    )
-                )
+                parsed.events.append(self._event(raw.lstrip(), markup, context))
             if damaged and "\ufffd" in text:
                 parsed.damage.append(Damage("illegal-characters", parsed.consumed))
             parsed.consumed = end
@@ -100,10 +93,9 @@ class EventReader:
     def unreadable(self, raw: bytes, context: Context) -> Event:
         """An event for bytes that can't be read as one: their text, and what its Mark tells."""
         text = _to_text(raw[: 4 * _MOST_UNREADABLE])[:_MOST_UNREADABLE]
-        mark = _SALVAGE.search(text)
-        return self._event(
-            raw, UNREADABLE, {}, text.strip(), attributes_of(mark[1]) if mark else {}, context
-        )
+        salvaged = _SALVAGE.search(text)
+        mark = mark_of(salvaged[1]) if salvaged else NO_MARK
+        return self._event(raw, (UNREADABLE, {}, text.strip(), mark), context)
 
     def _read_slowly(self, raw: bytes, context: Context, parsed: Parsed) -> None:
         """Read a piece of unusual form: heads before the event, torn events, other markup."""
@@ -123,11 +115,7 @@ class EventReader:
             parsed.damage.append(Damage("unreadable", parsed.consumed + starts[-1]))
             parsed.events.append(self.unreadable(event, context))
         else:
-            parsed.events.append(
-                self._event(
-                    event, markup.element, markup.attributes, markup.text, markup.mark, context
-                )
-            )
+            parsed.events.append(self._event(event, markup, context))
 
     def _read_heads(self, markup: str, context: Context) -> bool:
         """Take what Session and Run tags say into `context`; whether there were any."""
@@ -146,34 +134,26 @@ class EventReader:
             }
         return bool(heads)
 
-    def _event(
-        self,
-        raw: bytes,
-        element: str,
-        attributes: dict[str, str],
-        text: str,
-        mark: dict[str, str],
-        context: Context,
-    ) -> Event:
-        thread = mark.get("TN", "")
-        if element == "Thread":
+    def _event(self, raw: bytes, markup: Markup, context: Context) -> Event:
+        element, attributes, text, (date, ms, thread, command, number) = markup
+        if element == "Thread" and thread is not None:
             context.name_thread(thread, attributes.get("action") or attributes.get("type", ""))
         event = Event(
             self._id(raw, context.run),
-            self._moment(mark, context),
+            self._moment(date or "", ms, context),
             self._system,
             self._node,
             self._serial,
             context.run,
-            _number(mark.get("EN", "")),
-            context.threads.get(thread),
-            mark.get("CN"),
+            _number(number),
+            context.threads.get(thread) if thread is not None else None,
+            command,
             element,
             severity_of(element, attributes),
             message_of(element, attributes, text),
             attributes,
         )
-        if element in _LAST_OF_THREAD:
+        if element in _LAST_OF_THREAD and thread is not None:
             context.threads.pop(thread, None)
         return event
 
@@ -186,9 +166,8 @@ class EventReader:
         digest.update(raw)
         return digest.hexdigest()
 
-    def _moment(self, mark: dict[str, str], context: Context) -> datetime:
+    def _moment(self, date: str, ms: str | None, context: Context) -> datetime:
         """Mark's time in UTC; without one that of the event before, else of the Run."""
-        date = mark.get("date", "")
         if date != context.date or context.moment is None:
             context.date = date
             context.moment = (
@@ -197,9 +176,9 @@ class EventReader:
                 or self._time.to_utc(context.run, None)
                 or _EPOCH
             )
-        if "ms" not in mark:
+        if ms is None:
             return context.moment
-        return context.moment.replace(microsecond=min(_number(mark["ms"]), 999) * 1000)
+        return context.moment.replace(microsecond=min(_number(ms), 999) * 1000)
 
 
 def _within(size: int, pieces: Pieces) -> Pieces:
@@ -232,6 +211,6 @@ def _to_text(raw: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _number(digits: str) -> int:
+def _number(digits: str | None) -> int:
     """A number as Mark carries it; 0 if it is none that fits in 64 bits."""
-    return int(digits) if digits.isdecimal() and len(digits) <= 18 else 0
+    return int(digits) if digits and len(digits) <= 18 and digits.isdecimal() else 0

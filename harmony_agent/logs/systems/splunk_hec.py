@@ -166,7 +166,7 @@ def classify(
     rolling restart.
     """
     number = answer.invalid_event
-    known = number is not None and 0 <= number <= count
+    known = number is not None and 0 <= number < count
     outcome = _outcome(status, answer, patient=patient)
     if outcome is Outcome.ACCEPTED:
         slow = _SLOW_DOWN if answer.code in (24, 25) else None

@@ -153,6 +153,7 @@ class SplunkSearch:
                 port=url.port or 8089,
                 splunkToken=self._settings.search_token.get_secret_value(),
                 autologin=False,
+                verify=False,
             )
         return self._service
 

@@ -15,7 +15,7 @@ from pydantic import SecretBytes, SecretStr
 from fixtures.cleo import LicenseService, TicketService
 from fixtures.serve import free_port, serving
 from fixtures.servers.smtp import mail_server
-from harmony_agent.license import LicenseLoop, LicenseOver
+from harmony_agent.license.loop import LicenseLoop, LicenseOver
 from harmony_agent.lifecycle.exit import announce_exit, withdraw_exit
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory

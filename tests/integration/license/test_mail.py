@@ -51,12 +51,15 @@ async def test_a_mail_arrives_with_every_kind_of_server(
     scheme: str,
     account: tuple[str, str] | None,
 ) -> None:
-    """Plain, STARTTLS and TLS, with and without an account whose password needs escaping."""
+    """Plain, STARTTLS and TLS, with and without an account whose password needs escaping; a
+    greeting proves as much without a mail."""
     certificate = None if security == "plain" else certificates.good
     login = ":".join(quote(part, safe="") for part in account) + "@" if account else ""
     with mail_server(security, certificate, account=account) as server:
-        url = f"{scheme}://{login}localhost:{server.port}"
-        await office(url, certificates.bundle, workers).send(mail())
+        post = office(f"{scheme}://{login}localhost:{server.port}", certificates.bundle, workers)
+        await post.greet()
+        assert server.attempts == 0
+        await post.send(mail())
     assert [str(m["Subject"]) for m in server.mails] == ["Grüße"]
 
 
@@ -67,7 +70,7 @@ async def test_a_wrong_password_is_told_without_the_password(
     with mail_server("starttls", certificates.good, account=ACCOUNT) as server:
         url = f"smtp+starttls://someone:wrong-password@localhost:{server.port}"
         with pytest.raises(Refused, match="user and password") as raised:
-            await office(url, certificates.bundle, workers).send(mail())
+            await office(url, certificates.bundle, workers).greet()
     assert "wrong-password" not in str(raised.value)
     assert server.mails == []
 

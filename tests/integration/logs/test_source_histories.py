@@ -79,6 +79,10 @@ class History:
                 return
             self.position = reading.after
 
+    def lose_a_read(self) -> None:
+        """A read whose result never arrives: it is simply repeated."""
+        self._tail.read(self.position, LIMITS)
+
     def restart_agent(self) -> None:
         """Only what survives as JSON is kept."""
         self.position = Position.from_json(json.loads(json.dumps(self.position.to_json())))
@@ -117,6 +121,7 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
     EVENTS,
     ROTATIONS,
     st.just(History.read),
+    st.just(History.lose_a_read),
     st.just(History.restart_agent),
     st.just(History.start_harmony),
 )

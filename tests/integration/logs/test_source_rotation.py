@@ -245,10 +245,37 @@ def test_an_oversized_event_is_skipped(node: Node, monkeypatch: pytest.MonkeyPat
     assert node.damage == ["oversized"]
 
 
+@pytest.mark.parametrize("read_to", [256 * 1024, 512 * 1024 - 256], ids=["first", "second"])
+def test_an_oversized_event_whose_end_lies_across_two_reads(
+    node: Node, monkeypatch: pytest.MonkeyPatch, read_to: int
+) -> None:
+    """Skipping does not miss the end tag, wherever reads are cut."""
+    monkeypatch.setattr(taking, "MOST_EVENT_BYTES", 64 * 1024)
+    node.write("a")
+    assert node.read() == ["a"]
+    around = len(node.log.compose(element("Detail", ""), thread=1).strip())
+    # A read is 256 KiB, the next one begins 256 bytes earlier; this one ends within the end tag.
+    node.write("x" * (read_to - around + 3), "b")
+    assert node.read()[1:] == ["b"]
+    assert node.damage == ["oversized"]
+
+
 def test_a_large_event_is_read_whole(node: Node) -> None:
     """Larger than one read, smaller than the limit."""
     node.write("y" * 2_000_000, "b")
     assert [len(text) for text in node.read()] == [2_000_000, 1]
+
+
+def test_a_read_whose_result_was_lost_is_repeated(node: Node) -> None:
+    """Reading changes nothing: the same position gives the same events, threads included."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    node.log.event(element("Thread", action="named"), thread=1)
+    first = node.tail.read(node.position, LIMITS)
+    again = node.tail.read(node.position, LIMITS)
+    assert [event.thread for event in first.events] == [None, "named"]
+    assert again == first
 
 
 def test_what_was_lost_is_told_once(node: Node, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,48 +22,48 @@ KINDS = ("file", "smb", "s3", "azureblob", "gcpbucket")
 SERVERS = KINDS[1:]
 
 
-def smb_settings(server: Samba, **changes: Any) -> model.SmbRepository:
+def smb_settings(running: Samba, /, **changes: Any) -> model.SmbRepository:
     """Settings that work, with `changes`."""
     given = {
-        "server": server.host,
-        "port": server.port,
-        "share": server.share,
-        "user": server.user,
-        "password": server.password,
+        "server": running.host,
+        "port": running.port,
+        "share": running.share,
+        "user": running.user,
+        "password": running.password,
     }
     return model.SmbRepository(**(given | changes))
 
 
-def s3_settings(server: SeaweedFs, **changes: Any) -> model.S3Repository:
+def s3_settings(running: SeaweedFs, /, **changes: Any) -> model.S3Repository:
     """Settings that work, with `changes`."""
     given = {
-        "bucket": server.bucket,
-        "endpoint": server.endpoint,
-        "access_key": server.access_key,
-        "secret_access_key": server.secret_key,
+        "bucket": running.bucket,
+        "endpoint": running.endpoint,
+        "access_key": running.access_key,
+        "secret_access_key": running.secret_key,
         "path_style": True,
     }
     return model.S3Repository(**(given | changes))
 
 
-def azure_settings(server: Azurite, **changes: Any) -> model.AzureBlobRepository:
+def azure_settings(running: Azurite, /, **changes: Any) -> model.AzureBlobRepository:
     """Settings that work, with `changes`."""
     given = {
-        "account": server.account,
-        "access_key": server.access_key,
-        "container": server.container,
-        "endpoint": server.endpoint,
+        "account": running.account,
+        "access_key": running.access_key,
+        "container": running.container,
+        "endpoint": running.endpoint,
     }
     return model.AzureBlobRepository(**(given | changes))
 
 
-def gcs_settings(server: Gcs, **changes: Any) -> model.GcpBucketRepository:
+def gcs_settings(running: Gcs, /, **changes: Any) -> model.GcpBucketRepository:
     """Settings that work, with `changes`."""
     given = {
-        "bucket": server.bucket,
-        "project": server.project,
-        "account_key": server.account_key,
-        "endpoint": server.endpoint,
+        "bucket": running.bucket,
+        "project": running.project,
+        "account_key": running.account_key,
+        "endpoint": running.endpoint,
     }
     return model.GcpBucketRepository(**(given | changes))
 

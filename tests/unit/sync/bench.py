@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -15,7 +17,7 @@ from harmony_agent.sync.side import Tools
 from harmony_agent.sync.watch import Hints
 from tests.unit.sync.memory_repository import MemoryRepository
 
-__all__ = ["Bench", "InlineWorkers", "ManualHints", "running"]
+__all__ = ["Bench", "InlineWorkers", "ManualHints", "quick_folder", "running"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,6 +155,12 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.hints = ManualHints()
         return Tools(InlineWorkers(), InlineWorkers(), self.hints, loop.time)
+
+
+def quick_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder in memory where the machine has one: random histories sync a lot."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
 
 
 @contextlib.asynccontextmanager

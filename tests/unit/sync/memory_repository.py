@@ -15,7 +15,8 @@ class MemoryRepository(Repository):
     """Files are in `files`; `calls` holds every operation with its path, in order.
 
     `before` is called with each operation and its path before it takes effect and may raise, or
-    change `files` as a foreign writer would. Writes for which `loses_answer` says so take effect
+    change `files` as a foreign writer would; `overwriting` with the path and the content that a
+    `replace` or `delete` is about to end, once its precondition holds. Writes for which `loses_answer` says so take effect
     and then raise OutcomeUnknown. With `down` everything raises Unavailable.
     """
 
@@ -27,6 +28,7 @@ class MemoryRepository(Repository):
         self.down = False
         self.delay = 0.0
         self.before: Callable[[str, str], None] = lambda operation, path: None
+        self.overwriting: Callable[[str, bytes], None] = lambda path, content: None
         self.loses_answer: Callable[[str, str], bool] = lambda operation, path: False
         self._tokens = itertools.count(1)
 
@@ -101,6 +103,7 @@ class MemoryRepository(Repository):
         await self._enter("replace", path)
         if path not in self.files or self.files[path].token != token:
             raise PreconditionFailed(path)
+        self.overwriting(path, self.files[path].data)
         return self._answer("replace", path, self.put(path, data))
 
     async def delete(self, path: str, token: Token) -> None:
@@ -110,6 +113,7 @@ class MemoryRepository(Repository):
         if present is not None:
             if present.token != token:
                 raise PreconditionFailed(path)
+            self.overwriting(path, present.data)
             del self.files[path]
         self._answer("delete", path, token)
 

@@ -1,7 +1,6 @@
 """Random histories: whatever happens, in the end both sides agree and nothing accepted is lost."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 import looptime
@@ -9,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Unavailable
-from tests.unit.sync.bench import Bench, running
+from tests.unit.sync.bench import Bench, quick_folder, running
 
 NAMES = ("AS2/data/1", "AS2/data/2", "AS2/mdn/sent/3", "OFTP/restart/4")
 
@@ -34,12 +33,13 @@ class World:
         self.bench = Bench(folder)
         self.foreign: set[bytes] = set()
         self.written: dict[str, bytes] = {}  # as Harmony left it
-        self.lost: list[tuple[str, str]] = []
+        self.lost: list[tuple[str, bytes]] = []
         self._seen_in_home: set[bytes] = set()
         self._lost_answers = self._failures = 0
         self._serial = 0
         repository = self.bench.repository
         repository.before = self._before
+        repository.overwriting = self._overwriting
         repository.loses_answer = self._loses
 
     def _before(self, operation: str, path: str) -> None:
@@ -47,11 +47,10 @@ class World:
             self._failures -= 1
             raise Unavailable("a moment")
         self._seen_in_home.update(self.bench.owned().values())
-        present = self.bench.repository.files.get(path)
-        if operation in ("replace", "delete") and present is not None:
-            safe = {*self.bench.repository.kept(), *self._seen_in_home}
-            if present.data in self.foreign - safe:
-                self.lost.append((operation, path))
+
+    def _overwriting(self, path: str, content: bytes) -> None:
+        if content in self.foreign - {*self.bench.repository.kept(), *self._seen_in_home}:
+            self.lost.append((path, content))
 
     def _loses(self, operation: str, path: str) -> bool:
         if self._lost_answers:
@@ -107,7 +106,7 @@ def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
     """Home is as Harmony left it, the repository holds all of it (and what a stranger added), and
     no stranger's version was overwritten without being kept."""
     with (
-        tempfile.TemporaryDirectory() as folder,
+        quick_folder() as folder,
         asyncio.Runner(loop_factory=looptime.new_event_loop) as runner,
     ):
         world = World(Path(folder))

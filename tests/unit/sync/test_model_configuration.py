@@ -1,7 +1,6 @@
 """Random histories of two nodes on one repository: nothing that a node never saw is overwritten."""
 
 import asyncio
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Unavailable
-from tests.unit.sync.bench import Bench, running
+from tests.unit.sync.bench import Bench, quick_folder, running
 from tests.unit.sync.memory_repository import MemoryRepository
 
 NAMES = ("hosts/A.xml", "conf/Options.xml", "certs/c.cer")
@@ -47,8 +46,9 @@ class Node:
         self._stack = AsyncExitStack()
         self.repository = repository
         self.seen: set[bytes] = set()
-        self.overwritten: list[tuple[str, str, bytes]] = []
+        self.overwritten: list[tuple[str, bytes]] = []
         self.repository.before = self._before
+        self.repository.overwriting = self._overwriting
         self.repository.loses_answer = failing.loses_answer
         self._failing = failing
         self.bench = self._new_bench()
@@ -63,10 +63,10 @@ class Node:
     def _before(self, operation: str, path: str) -> None:
         self._failing.before()
         self.seen.update(self.bench.owned().values())
-        present = self.repository.files.get(path)
-        if operation in ("replace", "delete") and present is not None:
-            if present.data not in self.seen:
-                self.overwritten.append((operation, path, present.data))
+
+    def _overwriting(self, path: str, content: bytes) -> None:
+        if content not in self.seen:
+            self.overwritten.append((path, content))
 
     async def start(self) -> None:
         """The agent starts; Harmony only once the first pull is done."""
@@ -146,7 +146,7 @@ def test_whatever_happens_differences_are_held_and_nothing_unseen_is_overwritten
     """After quiet each node's files are the repository's or are held with a reason; no node ever
     replaced or deleted a version in the repository that was never in its home."""
     with (
-        tempfile.TemporaryDirectory() as folder,
+        quick_folder() as folder,
         asyncio.Runner(loop_factory=looptime.new_event_loop) as runner,
     ):
         shared, faults = MemoryRepository(), Faults()

@@ -1,0 +1,1 @@
+"""Sync with real inotify, real threads, a real mounted folder, and processes that get killed."""

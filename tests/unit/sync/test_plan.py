@@ -1,0 +1,147 @@
+"""Policies, the guard over deletes, and the order of actions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_agent.repositories.interface import Token
+from harmony_agent.sync import policies
+from harmony_agent.sync.compare import Decision
+from harmony_agent.sync.plan import Action, Case, Circumstances, deletes_allowed, in_order, make_plan
+from harmony_agent.sync.policies import Act, Policy
+from harmony_agent.sync.states import BaseRow, LocalFile, Obstacle, RemoteFile
+
+A, B = "a" * 64, "b" * 64
+ALL = [
+    getattr(policies, name)
+    for name in policies.__all__
+    if isinstance(getattr(policies, name), Policy)
+]
+USED_HOME = [
+    policies.ONE_WAY,
+    policies.REJOINING,
+    policies.FOUNDING,
+    policies.MIRROR,
+    policies.RECLAIM,
+    policies.RESTORE,
+]
+
+
+def case(path: str, here: str | None, known: str | None, there: str | None) -> Case:
+    """A file with the contents given (None: not there)."""
+    return Case(
+        path,
+        None if here is None else LocalFile(here, 1, 1, 1),
+        None if known is None else BaseRow(known, 1, 1, 1, Token(known)),
+        None if there is None else RemoteFile(Token(there), 1, there),
+    )
+
+
+def now(known: int = 1000, **more: object) -> Circumstances:
+    """Ordinary circumstances."""
+    return Circumstances(known, 0.1, may_empty=False, **more)  # type: ignore[arg-type]  # test data
+
+
+@pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
+def test_every_policy_answers_every_decision(policy: Policy) -> None:
+    """But for the two that never reach it: nothing to do, and an obstacle."""
+    for decision in set(Decision) - {Decision.NOTHING, Decision.HOLD}:
+        assert policy.verdict(decision).act is not Act.HOLD or policy.verdict(decision).reason
+
+
+@pytest.mark.parametrize("policy", USED_HOME, ids=lambda policy: policy.name)
+def test_where_harmony_may_have_run_no_local_file_is_overwritten_or_removed(
+    policy: Policy,
+) -> None:
+    """The rule of this stage: home changes only where a file is absent."""
+    acts = {verdict.act for verdict in policy.table.values()}
+    assert acts.isdisjoint({Act.EXCHANGE, Act.WITHDRAW})
+
+
+@pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
+def test_no_policy_replaces_remote_content_it_has_not_seen(policy: Policy) -> None:
+    """Replacing or deleting there without setting aside is only for what equals the base."""
+    for decision in (Decision.REMOTE_CHANGED, Decision.REMOTE_OUTLIVES, Decision.CONFLICT):
+        assert policy.verdict(decision).act not in (Act.REPLACE, Act.DELETE, Act.CREATE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "may_empty", "allowed"),
+    [
+        (20, 100, False, True),
+        (21, 100, False, False),
+        (100, 1000, False, True),
+        (101, 1000, False, False),
+        (3, 3, False, False),
+        (3, 3, True, True),
+        (0, 0, True, True),
+    ],
+)
+def test_the_share_of_deletes(wanted: int, known: int, may_empty: bool, allowed: bool) -> None:
+    """A tenth of the files or twenty; all of them only where that is ordinary."""
+    assert deletes_allowed(wanted, known, 0.1, may_empty=may_empty) is allowed
+
+
+def test_too_many_deletes_are_held_and_copies_go_on() -> None:
+    """The guard concerns deletes alone, counts those that still wait, and can be overridden."""
+    cases = [case(f"certs/{n}", None, A, A) for n in range(25)]
+    cases.append(case("hosts/x.xml", B, A, A))
+    gone_for = {f"certs/{n}": 60.0 for n in range(15)}
+    plan = make_plan(
+        cases, policies.ONE_WAY, now(known=100, delete_after=30, gone_for=gone_for)
+    )
+    assert [a.path for a in plan.actions] == ["hosts/x.xml"]
+    assert len(plan.held) == 25
+    plan = make_plan(cases, policies.ONE_WAY, now(known=100, accept_deletes=True))
+    assert len(plan.actions) == 26
+
+
+def test_a_delete_waits_until_the_file_stayed_away() -> None:
+    """Those not gone for long enough are told with the seconds that are left."""
+    cases = [case("certs/old", None, A, A), case("certs/young", None, A, A)]
+    gone_for = {"certs/old": 30.0, "certs/young": 10.0}
+    plan = make_plan(cases, policies.ONE_WAY, now(delete_after=30, gone_for=gone_for))
+    assert [a.path for a in plan.actions] == ["certs/old"]
+    assert plan.unsure == {"certs/young": 20.0}
+
+
+def test_without_the_lease_the_repository_is_not_written() -> None:
+    """Acts on the repository are held, those on home go on."""
+    cases = [case("a", A, None, None), case("b", None, None, A), case("c", None, A, A)]
+    plan = make_plan(cases, policies.RESTORE, now(may_write=False))
+    assert [(a.act, a.path) for a in plan.actions] == [(Act.FETCH, "b")]
+    assert set(plan.held) == {"a", "c"}
+
+
+def test_what_is_kept_back_travels_once_it_is_edited() -> None:
+    """The hold is on one content of the file, not on its name."""
+    cases = [case("same", A, None, None), case("edited", B, None, None)]
+    plan = make_plan(cases, policies.ONE_WAY, now(kept_back={"same": A, "edited": A}))
+    assert [a.path for a in plan.actions] == ["edited"]
+    assert set(plan.held) == {"same"}
+
+
+def test_obstacles_are_held_or_waited_for() -> None:
+    """What passes by itself is looked at again; the rest needs a person."""
+    cases = [
+        Case("writing", Obstacle("is being written", passing=True), None, None),
+        Case("link", Obstacle("is a link"), None, None),
+    ]
+    plan = make_plan(cases, policies.ONE_WAY, now())
+    assert plan.restless == ["writing"]
+    assert plan.held["link"].alarm
+
+
+paths = st.sampled_from(["certs/a", "data/b", "conf/Options.xml", "hosts/c.xml", "AS2/data/d"])
+
+
+@given(st.lists(st.tuples(st.sampled_from([Act.CREATE, Act.DELETE, Act.FETCH]), paths), max_size=8))
+def test_what_is_referred_to_arrives_first_and_leaves_last(wanted: list[tuple[Act, str]]) -> None:
+    """Certificates before options before hosts; deletes after everything, the other way round."""
+    actions = [Action(act, case(path, A, None, None)) for act, path in wanted]
+    groups = in_order(actions)
+    flat = [(a.act is Act.DELETE, a.path.split("/")[0]) for group in groups for a in group]
+    assert len(flat) == len(wanted)
+    rank = {"certs": 0, "data": 1, "conf": 2, "AS2": 2, "hosts": 3}
+    keys = [(gone, -rank[top] if gone else rank[top]) for gone, top in flat]
+    assert keys == sorted(keys)
