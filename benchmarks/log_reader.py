@@ -54,7 +54,7 @@ def sample_log(directory: Path, events: int) -> bytes:
 
 def read_all(data: bytes) -> int:
     """Read `data` by our reader; the number of events."""
-    reader = EventReader(system="S", node="n", serial=None, zone=ZoneInfo("Europe/Berlin"))
+    reader = EventReader(system="S", node="n", serial=lambda: None, zone=ZoneInfo("Europe/Berlin"))
     context, offset, count = Context(), 0, 0
     while True:
         parsed = reader.read(data[offset : offset + _CHUNK], context, _LIMITS)

@@ -42,6 +42,8 @@ class Agent:
         self._flags = flags
         self._health = Health()
         self._signals = SignalDirectory(settings.signal_dir)
+        # /harmony/livez has to say so from the first bind on, before the license is looked at.
+        self._health.harmony_may_run = not self._signals.exit_told()
         self._tasks = RootTasks()
         self._server = Server(self._web_parts(), settings.bind, settings.state_dir)
         self._jobs: Jobs | None = None

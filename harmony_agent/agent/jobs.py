@@ -35,7 +35,14 @@ class Jobs:
         self._storage = Storage(settings, health, signals.harmony_runs)
         self._license = self._build_license()
         self._streaming = (
-            Streaming(settings, health, serial=self._serial) if settings.log_stream else None
+            Streaming(
+                settings,
+                health,
+                serial=self._serial,
+                runtime=self._storage.own_runtime if settings.runtime_mirror else None,
+            )
+            if settings.log_stream
+            else None
         )
 
     def all(self) -> dict[str, Job]:
@@ -43,6 +50,9 @@ class Jobs:
         jobs = self._storage.jobs()
         if self._streaming is not None:
             jobs["logs"] = self._streaming.run
+            jobs["log-retention"] = self._streaming.prune
+            if self._settings.runtime_mirror:
+                jobs["parked-events"] = self._streaming.deliver_parked
         if self._license is not None:
             jobs["license"] = self._verify_license
         return jobs

@@ -73,6 +73,11 @@ class Storage:
         """The opened configuration repository, None until it is open."""
         return self._handles.get(_CONFIGURATION)
 
+    async def own_runtime(self) -> Repository:
+        """The runtime repository, as soon as this node's folder there is ours to write."""
+        await self._ready[_RUNTIME].wait()
+        return self._handles[_RUNTIME]
+
     async def rotate(self, settings: model.Settings) -> None:
         """Use new credentials from now on. Where no connection can be made with them, the old
         ones stay in use; a repository that is not open yet is tried with the new ones anyway."""

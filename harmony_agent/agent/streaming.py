@@ -1,8 +1,9 @@
-"""The log stream, wired to the log system that the settings name."""
+"""The log stream, wired to the log system that the settings name and to the runtime repository."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from harmony_agent.core.errors import AgentError
 from harmony_agent.lifecycle.drain import Deadline
@@ -11,34 +12,70 @@ from harmony_agent.logs.params import envelope, parse
 from harmony_agent.logs.stream import LogStream
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
+from harmony_agent.logs.systems.local import LocalStore
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.layout import PARKED
 from harmony_agent.settings.model import Settings
 
 __all__ = ["Streaming"]
 
 log = logging.getLogger(__name__)
 
+_PRUNE_INTERVAL: Final = 3600.0  # seconds
+_PARKING_SHARE: Final = 0.3  # of the time that is left: what can't be delivered is parked
+
 
 class Streaming:
-    """Builds the log stream, and exchanges its log system when the settings change."""
+    """Builds the log stream, exchanges its log system when the settings change, and parks what
+    can't be delivered at the end.
+
+    `runtime` gives the runtime repository once this node may write there; only what is parked
+    waits for it, never the stream itself. None: there is no runtime mirror, nothing is parked.
+    """
 
     def __init__(
-        self, settings: Settings, health: Health, *, serial: Callable[[], str | None]
+        self,
+        settings: Settings,
+        health: Health,
+        *,
+        serial: Callable[[], str | None],
+        runtime: Callable[[], Awaitable[Repository]] | None,
     ) -> None:
         self._settings = settings
+        self._runtime = runtime
+        self._system = _connect(settings)
         self._stream = LogStream(
             home=settings.home,
             system=settings.system,
             node=settings.host,
-            serial=serial(),
+            serial=serial,
             state_dir=settings.state_dir,
-            log_system=_connect(settings),
+            log_system=self._system,
             health=health,
             time_zone=settings.time_zone,
         )
 
     async def run(self) -> None:
-        """The root task."""
+        """The root task: stream for ever."""
         await self._stream.run()
+
+    async def deliver_parked(self) -> None:
+        """A root task: deliver once what an earlier agent of this node parked."""
+        assert self._runtime is not None
+        delivered = await self._stream.deliver_parked(await self._runtime(), PARKED)
+        if delivered:
+            log.info("parked log events are delivered", extra={"events": delivered})
+        await asyncio.Event().wait()  # a root task that ends would stop all others
+
+    async def prune(self) -> None:
+        """A root task: keep the local store, if it is the one in use, within its bounds."""
+        while True:
+            if isinstance(self._system, LocalStore):
+                try:
+                    await self._system.prune()
+                except AgentError as error:
+                    log.warning("the local log store can't be pruned: %s", error)
+            await asyncio.sleep(_PRUNE_INTERVAL)
 
     async def search(self, params: Mapping[str, str]) -> Mapping[str, Any]:
         """Answer the parameters of `GET /api/logs`; raises what LogStream.search raises."""
@@ -51,21 +88,31 @@ class Streaming:
         if settings.log_system == before.log_system:
             return
         try:
-            system = _connect(settings)
+            self._system = _connect(settings)
         except AgentError as error:
             log.error("the new settings of the log system are not used: %s", error)
             return
-        await self._stream.rotate(system)
+        await self._stream.rotate(self._system)
         log.info("the log system uses the new settings")
 
     async def drain(self, deadline: Deadline) -> None:
-        """Deliver what is in the log by now, as far as `deadline` allows."""
-        left = await self._stream.drain(deadline.left())
-        if left:
-            log.warning(
-                "log events are left undelivered; they are delivered after the next start",
-                extra={"events": left},
-            )
+        """Deliver what is in the log by now, park what can't be, as far as `deadline` allows."""
+        left = await self._stream.drain(deadline.left() * (1 - _PARKING_SHARE))
+        if not left:
+            return
+        parked = await self._park(deadline)
+        log.warning("log events are left undelivered", extra={"events": left, "parked": parked})
+
+    async def _park(self, deadline: Deadline) -> int:
+        if self._runtime is None:
+            return 0
+        try:
+            async with asyncio.timeout(deadline.left()):
+                repository = await self._runtime()
+        except TimeoutError:
+            log.error("undelivered events can't be parked: the runtime repository is not open")
+            return 0
+        return await self._stream.park(repository, PARKED, deadline.left())
 
     async def close(self) -> None:
         """Give back files, threads and connections."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from harmony_agent.core.threads import Workers
 from harmony_agent.license.mail import Facts, compose
-from harmony_agent.license.smtp import PostOffice, parse_smtp_url
+from harmony_agent.license.smtp import PostOffice
 from harmony_agent.settings.model import MailSettings
+from harmony_agent.settings.smtp_url import parse_smtp_url
 
 __all__ = ["Mailroom"]
 

@@ -1,61 +1,21 @@
-"""Sends a mail: the SMTP URL, and the one seam to smtplib and its errors."""
+"""Sends a mail: the one seam to smtplib and its errors."""
 
 import contextlib
 import smtplib
 import ssl
-from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.core.threads import Workers
 from harmony_agent.core.tls import client_context
+from harmony_agent.settings.smtp_url import SmtpAddress
 
-__all__ = ["PostOffice", "SmtpAddress", "parse_smtp_url"]
+__all__ = ["PostOffice"]
 
 _STEP_LIMIT: Final = 15.0  # seconds for connect and for each answer
 _OVERALL_LIMIT: Final = 60.0
-
-_PORTS: Final = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-_FORM: Final = "smtp://, smtp+starttls:// or smtps:// [user:password@]host[:port]"
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpAddress:
-    """A mail server: how it is spoken to, where it is, and the account, if it wants one."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-
-def parse_smtp_url(url: str) -> SmtpAddress:
-    """`url` taken apart; user and password are percent-decoded.
-
-    Raises ValueError that says what would be right and never shows the URL, which may hold a
-    password.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"the SMTP URL must look like {_FORM}") from None
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError(f"the SMTP URL must look like {_FORM}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(
-            f"the SMTP URL must end after host and port ({_FORM}); "
-            "write '/', '?', '#' and '@' of a password as %2F, %3F, %23 and %40"
-        )
-    if (parts.username is None) != (parts.password is None):
-        raise ValueError(f"the SMTP URL must hold user and password, or neither ({_FORM})")
-    user = None if parts.username is None else unquote(parts.username)
-    password = None if parts.password is None else unquote(parts.password)
-    return SmtpAddress(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], user, password)
 
 
 class PostOffice:

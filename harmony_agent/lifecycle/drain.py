@@ -27,7 +27,7 @@ async def harmony_gone(runs: Callable[[], bool], limit: float | None) -> bool:
     """Wait until Harmony no longer runs, at most `limit` seconds; whether it is gone."""
     try:
         async with asyncio.timeout(limit):
-            while runs():
+            while runs():  # noqa: ASYNC110 - another container removes a file
                 await asyncio.sleep(_POLL)
     except TimeoutError:
         return False

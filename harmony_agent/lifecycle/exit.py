@@ -27,7 +27,7 @@ def announce_exit(
         try:
             pids = terminate(process_pattern)
         except PermissionError:
-            log.error(  # noqa: TRY400 - the traceback would tell no more
+            log.error(
                 "Harmony's process belongs to another user and can't be signaled: "
                 "run the agent under Harmony's UID"
             )
@@ -48,6 +48,16 @@ def _write(signal: ExitSignal, directory: SignalDirectory) -> bool:
 def withdraw_exit(health: Health, directory: SignalDirectory) -> None:
     """A valid verification takes an earlier exit back."""
     health.harmony_may_run = True
-    if directory.exit_told():
+    if not directory.exit_told():
+        return
+    try:
         directory.clear_exit()
+    except OSError as error:
+        log.error(
+            "the exit file in %s can't be removed, and Harmony does not start beside it: %s; "
+            "remove it by hand",
+            directory.path,
+            error.strerror,
+        )
+    else:
         log.info("the license is verified again: Harmony may start")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +51,7 @@ class LogStream:
         home: Path,
         system: str,
         node: str,
-        serial: str | None,
+        serial: Callable[[], str | None],
         state_dir: Path,
         log_system: LogSystem,
         health: Health,
@@ -78,14 +78,15 @@ class LogStream:
         """Stream for ever; ends only by cancellation."""
         if not self._draining:
             self._health.register_loop(_LOOP, _LOOP_LIMIT)
-            self._streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
+            streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
+            self._streaming = streaming
             try:
-                await asyncio.wait([self._streaming])  # not awaited itself: `drain` cancels it
+                await asyncio.wait([streaming])  # not awaited itself: `drain` cancels it
             finally:
                 await self._stop_streaming()
                 self._health.retire_loop(_LOOP)
             if not self._draining:
-                self._streaming.result()
+                streaming.result()
         await asyncio.Event().wait()  # a root task that ends would stop all others
 
     async def drain(self, seconds: float) -> int:
@@ -193,10 +194,11 @@ class LogStream:
         return len(events)
 
     def _beat(self) -> None:
-        if self._streaming is not None and not self._draining:
+        if self._streaming is not None:
             self._health.beat(_LOOP)
 
     async def _stop_streaming(self) -> None:
-        if self._streaming is not None:
-            self._streaming.cancel()
-            await asyncio.wait([self._streaming])
+        streaming, self._streaming = self._streaming, None
+        if streaming is not None:
+            streaming.cancel()
+            await asyncio.wait([streaming])

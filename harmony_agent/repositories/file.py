@@ -131,6 +131,7 @@ class FileConnector(FolderRepository):
         return Entry(path, found.st_size, _token(found)) if stat.S_ISREG(found.st_mode) else None
 
     def _read(self, path: str) -> Content:
+        self._require_base()
         for _ in range(_READ_ATTEMPTS):
             with (self._root / path).open("rb") as file:
                 before = _token(os.fstat(file.fileno()))

@@ -74,7 +74,10 @@ class GcpBucketConnector(ObjectRepository):
                 timeout=httpx.Timeout(CONTROL_LIMIT, connect=CONNECT, pool=None),
                 limits=httpx.Limits(max_connections=PARALLEL, keepalive_expiry=60),
             )
-        # Listing proves as much as looking at the bucket, and needs no right beyond objects.
+        await self._prove_bucket()
+
+    async def _prove_bucket(self) -> None:
+        """By listing, which needs no right beyond those on objects."""
         listing = {"maxResults": "1", "fields": "nextPageToken", "prefix": self._root}
         await self._ask("GET", f"{self._bucket_url}/o", params=listing)
 
@@ -106,9 +109,10 @@ class GcpBucketConnector(ObjectRepository):
         try:
             found = await self._ask("GET", self._object_url(key), params=fields)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code == 404:
-                return None
-            raise
+            if error.response.status_code != 404:
+                raise
+            await self._prove_bucket()  # the answer for a missing bucket is 404 as well
+            return None
         return Entry(key, int(found["size"]), Token(found["generation"]))
 
     async def _get(self, key: str, beat: Beat) -> Content:
@@ -116,8 +120,8 @@ class GcpBucketConnector(ObjectRepository):
         request = await self._request("GET", self._object_url(key), params={"alt": "media"})
         answer = await self._client.send(request, stream=True)
         try:
-            if answer.is_error:
-                await answer.aread()
+            if answer.status_code == 404:
+                await self._prove_bucket()
             answer.raise_for_status()
             chunks = []
             async for chunk in answer.aiter_bytes():

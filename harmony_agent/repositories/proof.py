@@ -50,15 +50,15 @@ async def prove(repository: Repository) -> Proof:
 async def _refuses_stale_writes(repository: Repository, path: str, stale: Token) -> bool:
     """Whether creating an existing file and changing an old version are both refused."""
     return (
-        await _refused(repository.create(path, b"created twice"))
-        and await _refused(repository.replace(path, b"stale", stale))
-        and await _refused(repository.delete(path, stale))
+        await _refused("write", repository.create(path, b"created twice"))
+        and await _refused("replace", repository.replace(path, b"stale", stale))
+        and await _refused("delete", repository.delete(path, stale))
     )
 
 
-async def _refused(attempt: Awaitable[object]) -> bool:
+async def _refused(operation: str, attempt: Awaitable[object]) -> bool:
     try:
-        await attempt
+        await _named(operation, attempt)
     except PreconditionFailed:
         return True
     return False

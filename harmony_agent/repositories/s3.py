@@ -104,7 +104,10 @@ class S3Connector(ObjectRepository):
     async def _connect(self) -> None:
         if self._client is None:
             self._client = await self._resources.enter_async_context(self._new_client())
-        # Not head_bucket: the answer to a HEAD can't say what is wrong.
+        await self._prove_bucket()
+
+    async def _prove_bucket(self) -> None:
+        """Not by head_bucket: the answer to a HEAD can't say what is wrong."""
         await self._client.list_objects_v2(
             Bucket=self._settings.bucket, Prefix=self._root, MaxKeys=1
         )
@@ -145,9 +148,10 @@ class S3Connector(ObjectRepository):
         try:
             answer = await self._client.head_object(Bucket=self._settings.bucket, Key=key)
         except ClientError as error:
-            if _code(error) in ("404", "NoSuchKey"):
-                return None
-            raise
+            if _code(error) not in ("404", "NoSuchKey"):
+                raise
+            await self._prove_bucket()  # a HEAD answers 404 for a missing bucket as well
+            return None
         return Entry(key, answer["ContentLength"], Token(answer["ETag"]))
 
     async def _get(self, key: str, beat: Beat) -> Content:

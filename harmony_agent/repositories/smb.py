@@ -8,18 +8,14 @@ the connection ends.
 
 import contextlib
 import errno
-import os
 import secrets
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, TypeVar
 
 import smbclient
-from smbprotocol.connection import Connection
-from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBOSError
+from smbprotocol.exceptions import SMBException, SMBOSError
 from smbprotocol.header import NtStatus
 
 from harmony_agent.core.durable import TEMPORARY_PREFIX, is_temporary
@@ -32,8 +28,9 @@ from harmony_agent.repositories.folders import (
     abandoned,
 )
 from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
+from harmony_agent.repositories.limits import CONNECT
 from harmony_agent.repositories.names import check_smb, parents
+from harmony_agent.repositories.smb_connection import SmbConnection
 from harmony_agent.repositories.smb_errors import SESSION_GONE, is_missing, status_of, translate
 from harmony_agent.settings.model import SmbRepository
 
@@ -46,25 +43,7 @@ _IN_USE_WAIT: Final = 2.0  # seconds; others read a file for moments only
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _READ_ATTEMPTS: Final = 5
 _IN_USE: Final = (NtStatus.STATUS_SHARING_VIOLATION, NtStatus.STATUS_ACCESS_DENIED)
-# Each thread has at most one request of 8 MiB or seven small ones under way; 64 KiB are one credit
-# ([MS-SMB2] 3.2.4.1.2). Samba and Windows give up to 8,192.
-_CREDITS: Final = 3072
-_PORTIONS: Final = 8
 _SHARED: Final = "rwd"  # let others read, write and replace the file meanwhile
-
-# A connection whose server is silent for twice this time is closed by the library. It has no other
-# way to set it (smbprotocol 1.17, connection.py).
-os.environ.setdefault("SMB_EXPERIMENTAL_TRANSPORT_RECEIVE_TIMEOUT", f"{CONTROL_LIMIT:.0f}")
-
-
-class _Pinned(dict[str, Any]):
-    """A connection cache that never reconnects: a new connection would not hold our lock."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        found = super().get(key, default)
-        if found is None or not found.transport.connected:
-            raise SMBConnectionClosed("the connection that held the lock is gone")
-        return found
 
 
 class SmbConnector(FolderRepository):
@@ -75,8 +54,8 @@ class SmbConnector(FolderRepository):
     def __init__(self, settings: SmbRepository, folder: str, **_: object) -> None:
         self._settings = settings
         self._root = "/".join(part for part in (settings.root / folder).parts if part != "/")
-        self._connections: dict[str, Any] = {}
-        self._connecting = threading.Lock()
+        self._share = rf"\\{settings.server}\{settings.share}"
+        self._connection = SmbConnection(settings)
         super().__init__()
 
     @property
@@ -96,79 +75,24 @@ class SmbConnector(FolderRepository):
         return translate(error, what, server=server, share=self._settings.share)
 
     def _unc(self, path: str) -> str:
-        parts = (self._settings.server, self._settings.share, self._root, path)
-        return "\\\\" + "\\".join(part.replace("/", "\\") for part in parts if part)
-
-    # the connection
-    def _session(self) -> dict[str, Any]:
-        """The arguments of every call of smbclient; (re)connects if there is no connection."""
-        settings = self._settings
-        user = f"{settings.domain}\\{settings.user}" if settings.domain else settings.user
-        arguments = {
-            "username": user,
-            "password": settings.password.get_secret_value(),
-            "port": settings.port,
-            "encrypt": settings.encrypt or None,  # the server may demand it all the same
-            "connection_timeout": int(CONNECT),
-            "connection_cache": self._connections,
-        }
-        # One thread connects; the others would each open a connection of their own.
-        if not self._connecting.acquire(timeout=CONNECT):
-            raise Unavailable(f"{self.location} is still being connected to")
-        try:
-            if not self._is_connected():
-                self._connections[self._key] = self._new_connection(arguments)
-        finally:
-            self._connecting.release()
-        return arguments
-
-    @property
-    def _key(self) -> str:
-        """Where smbclient looks in a connection cache."""
-        return f"{self._settings.server.lower()}:{self._settings.port}"
-
-    def _is_connected(self) -> bool:
-        connection = self._connections.get(self._key)
-        return connection is not None and connection.transport.connected
-
-    def _new_connection(self, arguments: dict[str, Any]) -> Connection:
-        """A connection with a session, under an id of its own: smbclient gives all of a process one
-        id; Samba hands those to one server process, and of two at the same instant one may get no
-        answer."""
-        connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
-        try:
-            connection.connect(timeout=int(CONNECT))
-            only = {"connection_cache": {self._key: connection}}
-            session = smbclient.register_session(self._settings.server, **(arguments | only))
-            _collect_credits(session)
-        except BaseException:
-            if connection.transport:
-                connection.disconnect(close=False)
-            raise
-        return connection
+        below = "/".join(part for part in (self._root, path) if part)
+        return f"{self._share}\\{below}".replace("/", "\\")
 
     def _connect(self) -> None:
-        top = rf"\\{self._settings.server}\{self._settings.share}"
-        smbclient.stat(top, **self._session())
+        smbclient.stat(self._share, **self._session())
+
+    def _session(self) -> dict[str, Any]:
+        return self._connection.arguments()
 
     def _given_up(self) -> None:
-        """Close the connection, which frees the threads that wait on it."""
-        for connection in list(self._connections.values()):
-            # Closing waits for a sender that hangs, so not on the event loop.
-            threading.Thread(target=connection.transport.close, daemon=True).start()
+        self._connection.give_up()
 
     async def close(self) -> None:
         """See Repository."""
         with contextlib.suppress(AgentError):
-            await self._run("close", "", CONNECT, self._disconnect)
-        self._connections.clear()
+            await self._run("close", "", CONNECT, self._connection.disconnect)
         await super().close()
 
-    def _disconnect(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.disconnect(timeout=CONNECT)
-
-    # the operations
     def _scan(self, folder: str) -> Scan:
         files: list[Entry] = []
         folders: list[str] = []
@@ -255,10 +179,9 @@ class SmbConnector(FolderRepository):
     def _make_folder(self, path: str) -> None:
         session = self._session()
         whole = "/".join(part for part in (self._root, path) if part)
-        top = rf"\\{self._settings.server}\{self._settings.share}"
         for folder in parents(whole):
             try:
-                smbclient.mkdir(f"{top}\\" + folder.replace("/", "\\"), **session)
+                smbclient.mkdir(f"{self._share}\\{folder}".replace("/", "\\"), **session)
             except SMBOSError as error:
                 if error.errno != errno.EEXIST:
                     raise
@@ -320,18 +243,7 @@ class SmbConnector(FolderRepository):
                     ) from None
                 time.sleep(_RETRY_PAUSE)
         with lock:
-            yield {**session, "connection_cache": _Pinned(self._connections)}
-
-
-def _collect_credits(session: Any) -> None:
-    """Ask for enough credits: a request that lacks some fails at once instead of waiting, and a new
-    connection has few. A server may give them in several portions, or less."""
-    connection = session.connection
-    for _ in range(_PORTIONS):
-        window = connection.sequence_window
-        if (missing := _CREDITS - (window["high"] - window["low"])) <= 0:
-            return
-        connection.echo(session.session_id, timeout=CONNECT, credit_request=missing)
+            yield self._connection.pinned(lock.fd.connection)
 
 
 def _token(found: Any) -> Token:

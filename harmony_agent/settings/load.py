@@ -18,6 +18,7 @@ from harmony_agent.settings.documents import (
 )
 from harmony_agent.settings.report import Mistake, Report, SettingsError
 from harmony_agent.settings.secret_files import SecretFiles
+from harmony_agent.settings.smtp_url import parse_smtp_url
 from harmony_agent.settings.values import path_segment
 from harmony_agent.settings.variables import read_environment
 from harmony_agent.settings.yaml_text import parse_mapping
@@ -203,6 +204,16 @@ def _mail(found: Mapping[str, Any], files: SecretFiles, report: Report) -> model
     document = parse_mapping(text, files.source("cleo-system-settings"), report) if text else None
     from_document = read_system_settings(document) if document else {}
     smtp = found["smtp_url"] or from_document.get("smtp_url")
+    if smtp:
+        try:
+            parse_smtp_url(smtp)
+        except ValueError as error:
+            if found["smtp_url"]:
+                report.mistake("environment", "HARMONY_AGENT_SMTP_URL", "is not usable", str(error))
+            else:  # Harmony's own setting: it is not ours to refuse
+                source, key = files.source("cleo-system-settings"), "proxies.proxies[].url"
+                report.warning(source, key, "is not usable for mails", str(error))
+            smtp = None
     return model.MailSettings(
         administrator=found["admin_email"] or from_document.get("admin_email"),
         sender=found["from_email"] or from_document.get("from_email"),

@@ -23,7 +23,8 @@ SYNCHRONIZED = ("hosts", "certs")
 
 def numbers_in_log(layout: Layout) -> list[int]:
     """The EN of every event that Harmony has written, in order."""
-    text = (layout.home / "logs" / "Harmony.xml").read_text()
+    log = layout.home / "logs" / "Harmony.xml"
+    text = log.read_text() if log.exists() else ""
     return [int(number) for number in re.findall(r'<Mark [^>]*EN="(\d+)"', text)]
 
 
@@ -81,6 +82,7 @@ def test_kill_9_loses_neither_events_nor_files(node: Node) -> None:
             before = len(numbers_in_log(layout))
             eventually(lambda: len(numbers_in_log(layout)) > before + 30)
     with node.agent() as agent:
+        agent.wait_started()
         written = numbers_in_log(layout)
         eventually(lambda: len(agent.events()) >= len(written), what="all events in the store")
         assert [event["number"] for event in agent.events()] == written
@@ -95,9 +97,9 @@ def test_a_pod_that_lost_its_disk_gets_its_files_back(node: Node) -> None:
     layout = node.layout
     with node.agent() as agent:
         with node.harmony():
-            agent.wait_started()
-            eventually(lambda: same_files(layout.home, layout.runtime, "AS2/data"))
+            eventually(lambda: len(numbers_in_log(layout)) > 50, what="Harmony's work")
         assert agent.stop() == 0
+    assert same_files(layout.home, layout.runtime, "AS2/data")
     names = sorted(p.name for p in (layout.home / "AS2/data").iterdir())
     host_file = (layout.home / "hosts/ACME AS2.xml").read_bytes()
     for lost in (layout.home, layout.state, layout.signals):
@@ -111,6 +113,31 @@ def test_a_pod_that_lost_its_disk_gets_its_files_back(node: Node) -> None:
         assert agent.stop() == 0
 
 
+def test_events_that_a_lost_pod_could_not_deliver_are_delivered_by_the_next(node: Node) -> None:
+    """Splunk is down when the pod ends, and its disk is lost: the events lie parked in the runtime
+    repository, and the next pod of that name delivers them and empties the place."""
+    layout, splunk = node.layout, SplunkStandIn()
+    port, certificate = free_port(), node.authority.issue()
+    layout.write_secrets(
+        cleo_log_system=secret("splunk", url=f"https://localhost:{port}", token=splunk.hec.token)
+    )
+    with node.agent(HARMONY_AGENT_DRAIN_TIMEOUT="8s") as agent:
+        with node.harmony():
+            eventually(lambda: len(numbers_in_log(layout)) > 50, what="Harmony's work")
+        assert agent.stop() == 0
+    written = numbers_in_log(layout)
+    parked = layout.runtime / ".harmony-agent" / "parked"
+    assert [path for path in parked.iterdir() if path.is_file()]
+    for lost in (layout.home, layout.state, layout.signals):
+        shutil.rmtree(lost)
+    layout.home.mkdir()
+    with serving(splunk.app, certificate, port=port), node.agent() as agent:
+        eventually(lambda: len(splunk.events) >= len(written), 60, "the parked events")
+        eventually(lambda: not [p for p in parked.iterdir() if p.is_file()], what="deletion")
+        assert agent.stop() == 0
+    assert once_each(splunk.events) == written
+
+
 def test_two_nodes_share_configuration_and_keep_their_receipts_apart(
     node: Node, tmp_path: Path
 ) -> None:
@@ -119,8 +146,7 @@ def test_two_nodes_share_configuration_and_keep_their_receipts_apart(
     second.secrets.symlink_to(first.secrets)
     with node.agent() as agent:
         with node.harmony():
-            agent.wait_started()
-            eventually(lambda: same_files(first.home, first.configuration, "hosts"))
+            eventually((first.configuration / "hosts/ACME AS2.xml").exists, what="the host file")
         assert agent.stop() == 0
     other = Node(second, node.license, node.tickets, node.mail, node.authority, node.environment)
     with other.agent() as agent:

@@ -84,7 +84,7 @@ class Delivery:
                     receipt = await system.send(batch)
         except TimeoutError as error:
             raise Unavailable(f"no answer within {SEND_LIMIT:g} s") from error
-        if not 0 < receipt.acknowledged <= len(batch):
+        if not max(1, len(receipt.dead)) <= receipt.acknowledged <= len(batch):
             raise Unavailable(f"acknowledged {receipt.acknowledged} of {len(batch)} events")
         return receipt
 

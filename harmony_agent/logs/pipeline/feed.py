@@ -14,15 +14,17 @@ from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading, Tail
 from harmony_agent.logs.systems.interface import Limits
 
-__all__ = ["CONDITION", "POLL_SECONDS", "Feed"]
+__all__ = ["CONDITION", "Feed"]
 
 log = logging.getLogger(__name__)
 
 CONDITION: Final = "log-source"
 
-# A poll is a stat and two small reads: four a second take less than 0.1 % of a core. Change
-# notifications would cost more, one for each of Harmony's writes.
-POLL_SECONDS: Final = 0.25
+# A poll is a stat and two small reads in a thread: four a second take 0.2 % of a core, so a quiet
+# log is polled less often. Change notifications would cost more, one for each of Harmony's writes.
+_POLL: Final = 0.25
+_QUIET_POLL: Final = 0.5
+_QUIET_AFTER: Final = 20  # polls
 
 _READ_LIMIT: Final = 120.0  # seconds; unpacking a large archive is the longest
 # A batch takes a few MB; reading is one batch ahead of delivery.
@@ -38,6 +40,7 @@ class Feed:
         self._beat = beat
         self._workers = Workers("log-source", 1)
         self._backoff = Backoff()
+        self._quiet = 0  # polls without news
         self.damaged = 0
 
     async def next(self, position: Position, limits: Limits) -> Reading:
@@ -56,9 +59,16 @@ class Feed:
                 await asyncio.sleep(self._backoff.next())
                 continue
             self._backoff.reset()
+            if reading.events:
+                self._quiet = 0
             self._health.ok(CONDITION, reading.after.context.product)
             self._tell_damage(reading)
             return reading
+
+    async def pause(self) -> None:
+        """Wait until the log should be looked at again."""
+        self._quiet += 1
+        await asyncio.sleep(_POLL if self._quiet < _QUIET_AFTER else _QUIET_POLL)
 
     async def close(self) -> None:
         """Close the log."""

@@ -14,7 +14,7 @@ from harmony_agent.logs import metrics
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.pipeline.checkpoint import Checkpoint
 from harmony_agent.logs.pipeline.deliver import Delivery
-from harmony_agent.logs.pipeline.feed import POLL_SECONDS, Feed
+from harmony_agent.logs.pipeline.feed import Feed
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading
 from harmony_agent.logs.systems.current import CurrentLogSystem
@@ -78,7 +78,7 @@ class Pump:
                     self._read_ahead()
                     await self._deliver()
                 else:
-                    await asyncio.sleep(POLL_SECONDS)
+                    await self._feed.pause()
         finally:
             await self._stop_reading()
 

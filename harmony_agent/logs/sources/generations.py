@@ -36,6 +36,12 @@ _UNPACKED_IN_MEMORY: Final = 8 * 1024 * 1024
 _COARSE_NS: Final = 2_000_000_000
 _PACKED: Final = (".gz", ".zip")
 
+# RuntimeError: a zip that is encrypted, or packed in a way that Python does not know.
+_CANNOT_UNPACK: Final = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
+
+# Beside the log lie other files of Harmony's, some of them written all the time.
+_BESIDE: Final = re.compile(r"\.(xml|zip|gz)\b")
+
 # A packed file that can't be read yet is being written; after this long it is broken.
 _PACKING_SECONDS: Final = 60.0
 
@@ -133,16 +139,13 @@ def archived(live: Path, archive: Path, since: int) -> list[Generation]:
     renamed in place. A directory that does not exist holds nothing.
     """
     found = []
-    for directory, prefix in ((archive, ""), (live.parent, live.stem)):
-        for entry in _entries(directory):
-            if entry.name == live.name or entry.name.startswith(".") or not entry.is_file():
-                continue
-            if entry.name.startswith(prefix):
-                with contextlib.suppress(FileNotFoundError):  # moved on since it was listed
-                    modified = entry.stat().st_mtime_ns
-                    slack = _COARSE_NS if entry.name.endswith(_PACKED) else 0
-                    if modified >= since - slack:
-                        found.append(Generation(Path(entry.path), modified, archived=True))
+    for entry in [*_entries(archive), *_beside(live)]:
+        if not entry.name.startswith(".") and entry.is_file():
+            with contextlib.suppress(FileNotFoundError):  # moved on since it was listed
+                modified = entry.stat().st_mtime_ns
+                slack = _COARSE_NS if entry.name.endswith(_PACKED) else 0
+                if modified >= since - slack:
+                    found.append(Generation(Path(entry.path), modified, archived=True))
     return sorted(found, key=lambda one: (one.modified, _natural(one.path.name)))
 
 
@@ -161,7 +164,7 @@ def open_source(generation: Generation, scratch: Path) -> Source | None:
         return Source(generation, file, status)
     try:
         source = Source(generation, _unpacked(file, scratch), status)
-    except (zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _CANNOT_UNPACK as error:
         file.close()
         if time.time() - generation.modified / 1e9 < _PACKING_SECONDS:
             raise Incomplete(str(generation.path)) from error
@@ -174,6 +177,13 @@ def open_source(generation: Generation, scratch: Path) -> Source | None:
         return source
     source.close()
     return None
+
+
+def _beside(live: Path) -> Iterator[os.DirEntry[str]]:
+    for entry in _entries(live.parent):
+        own = entry.name.startswith(live.stem) and _BESIDE.search(entry.name)
+        if own and entry.name != live.name:
+            yield entry
 
 
 def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:

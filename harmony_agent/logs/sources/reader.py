@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
@@ -60,12 +61,18 @@ class Parsed:
 
 
 class EventReader:
-    """Makes events of one node; everything that changes from event to event is in the Context."""
+    """Makes events of one node; everything that changes from event to event is in the Context.
 
-    def __init__(self, *, system: str, node: str, serial: str | None, zone: tzinfo | None) -> None:
+    `serial` is asked for each read: the license service may tell it while the agent runs.
+    """
+
+    def __init__(
+        self, *, system: str, node: str, serial: Callable[[], str | None], zone: tzinfo | None
+    ) -> None:
         self._system = system
         self._node = node
-        self._serial = serial
+        self._serial_of = serial
+        self._serial = serial()
         self._time = LocalTime(zone)
         self._run: str | None = None
         self._run_hash = hashlib.blake2b(digest_size=16)
@@ -77,6 +84,7 @@ class EventReader:
         after it: CDATA that is open then is damage.
         """
         parsed = Parsed()
+        self._serial = self._serial_of()
         raws, ends = _within(limits.size, complete_pieces(data, limits.entries, final=final))
         texts, damaged = _decode(data[: ends[-1]] if ends else b"", raws)
         for raw, text, end in zip(raws, texts, ends, strict=True):

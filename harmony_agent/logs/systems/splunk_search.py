@@ -153,7 +153,6 @@ class SplunkSearch:
                 port=url.port or 8089,
                 splunkToken=self._settings.search_token.get_secret_value(),
                 autologin=False,
-                verify=False,
             )
         return self._service
 

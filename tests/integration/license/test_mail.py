@@ -11,7 +11,8 @@ from fixtures.serve import free_port
 from fixtures.servers.smtp import Security, mail_server
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.core.threads import Workers
-from harmony_agent.license.smtp import PostOffice, parse_smtp_url
+from harmony_agent.license.smtp import PostOffice
+from harmony_agent.settings.smtp_url import parse_smtp_url
 from tests.integration.license.conftest import Certificates
 from tests.integration.license.sockets import black_hole, raw_server
 

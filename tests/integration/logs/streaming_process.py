@@ -65,7 +65,7 @@ async def main(home: str, state_dir: str, received: str) -> None:
         home=Path(home),
         system="S",
         node="n",
-        serial=None,
+        serial=lambda: None,
         state_dir=Path(state_dir),
         log_system=FlakyFile(Path(received)),
         health=Health(),

@@ -48,7 +48,7 @@ class Node:
             home=self.home,
             system="S",
             node="n",
-            serial=None,
+            serial=lambda: None,
             state_dir=self.state,
             log_system=log_system,
             health=self.health,

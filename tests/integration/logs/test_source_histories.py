@@ -94,7 +94,7 @@ class History:
         self._tail.close()
 
     def _new_tail(self) -> Tail:
-        reader = EventReader(system="S", node="n", serial=None, zone=ZoneInfo("UTC"))
+        reader = EventReader(system="S", node="n", serial=lambda: None, zone=ZoneInfo("UTC"))
         return Tail(self.log.path, self.archive, reader, self._home)
 
 

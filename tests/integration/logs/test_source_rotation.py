@@ -3,7 +3,9 @@
 import gzip
 import os
 import time
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -36,7 +38,7 @@ class Node:
 
     def new_tail(self) -> Tail:
         """A reader without memory."""
-        reader = EventReader(system="S", node="n", serial=None, zone=ZoneInfo("UTC"))
+        reader = EventReader(system="S", node="n", serial=lambda: None, zone=ZoneInfo("UTC"))
         return Tail(self.log.path, self.archive, reader, self.home)
 
     def write(self, *texts: str) -> None:
@@ -82,14 +84,17 @@ def test_no_directory_and_no_log_are_waited_for(tmp_path: Path) -> None:
     node.tail.close()
 
 
-def test_a_renamed_file_is_read_to_its_end_though_it_is_removed(node: Node) -> None:
-    """The open file holds what the archive does not."""
+def test_a_renamed_file_is_read_to_its_end_though_it_is_removed(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The open file holds what the archive does not; so nothing is told as missed."""
     node.write("a")
     assert node.read() == ["a"]
     node.write("b")
     node.log.rotate(None)
     node.write("c")
     assert node.read() == ["b", "c"]
+    assert not caplog.records
 
 
 def test_three_rotations_between_two_polls(node: Node) -> None:
@@ -106,7 +111,7 @@ def test_three_rotations_between_two_polls(node: Node) -> None:
 @pytest.mark.parametrize("packing", ["plain", "gzip", "zip"])
 @pytest.mark.parametrize("copy", [False, True])
 def test_what_was_rotated_while_the_agent_was_down(
-    node: Node, packing: Packing, copy: bool
+    node: Node, packing: Packing, copy: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The archive is read on start, beginning in the middle of the file read last."""
     node.write("a")
@@ -118,6 +123,7 @@ def test_what_was_rotated_while_the_agent_was_down(
     node.write("d")
     node.restart()
     assert node.read() == ["b", "c", "d"]
+    assert not caplog.records
 
 
 def test_a_truncated_file_that_grew_beyond_the_offset_is_known_as_new(node: Node) -> None:
@@ -163,6 +169,40 @@ def test_strange_files_in_the_archive_are_passed_over(node: Node) -> None:
     node.log.rotate(node.archive)
     node.write("c")
     assert node.read() == ["b", "c"]
+
+
+def test_a_file_renamed_in_place_is_found_and_other_logs_are_not(node: Node) -> None:
+    """`Harmony.1.xml` beside the log is read after a restart, `Harmony.dbg` is not."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    node.restart()
+    node.log.rotate(node.home)
+    (node.home / "Harmony.dbg").write_bytes(node.log.path.read_bytes().replace(b">b<", b">x<"))
+    node.write("c")
+    assert node.read() == ["b", "c"]
+
+
+def test_an_encrypted_archive_is_passed_over(node: Node) -> None:
+    """A zip that Python can't read is told and left out, once it is old enough to be whole."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    node.log.rotate(node.archive)
+    packed = node.archive / "z.zip"
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("x.xml", "<Log>")
+    data = bytearray(packed.read_bytes())
+    for place in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
+        data[place] |= 1  # the flag for encryption
+    packed.write_bytes(data)
+    node.restart()
+    node.write("c")
+    assert node.read() == ["b"]  # and waits: the zip might still be written
+    old = time.time() - 61
+    os.utime(packed, (old, old))
+    node.position = replace(node.position, modified=int((old - 5) * 1e9))
+    assert node.read() == ["c"]
 
 
 def test_an_archive_that_is_still_being_packed_is_waited_for(node: Node) -> None:
@@ -213,6 +253,25 @@ def test_a_torn_event_is_waited_for(node: Node) -> None:
         file.write(whole + CLOSING)
     assert node.read() == ["b"]
     assert node.behind == 0
+    assert node.damage == []
+
+
+def test_a_torn_event_in_a_renamed_file_is_waited_for_until_the_next_one_begins(
+    node: Node,
+) -> None:
+    """While there is no new log, the old one may still be written to."""
+    node.write("a")
+    assert node.read() == ["a"]
+    whole = node.log.compose(element("Detail", "b"), thread=1)
+    end = node.log.path.read_bytes().rindex(CLOSING)
+    with node.log.path.open("r+b") as file:
+        file.seek(end)
+        file.write(whole[:30])
+        file.flush()
+        node.log.path.rename(node.home / "elsewhere.xml")
+        assert node.read() == []
+        file.write(whole[30:])
+    assert node.read() == ["b"]
     assert node.damage == []
 
 

@@ -119,13 +119,18 @@ async def test_a_missing_bucket_is_refused_and_named(
     assert named in str(error)
 
 
-async def test_a_share_that_vanished_does_not_look_empty(samba: Samba, tmp_path: Path) -> None:
-    """Listing, reading and looking in a share that is not there raise Refused."""
-    settings = smb_settings(samba, share="nothere")
-    connector = connect(settings, "S", scratch=tmp_path, ca_bundle=None)
+@pytest.mark.parametrize(("kind", "changes", "named"), MISSING)
+async def test_a_vanished_bucket_does_not_look_empty(
+    kind: str, changes: dict[str, Any], named: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Listing, looking and reading where there is no bucket raise Refused: an empty answer would
+    look like everything deleted."""
+    connector = make_backend(kind, request, tmp_path).connect(**changes)
     try:
+        with pytest.raises(Refused):
+            await connector.open()
         for attempt in (connector.list(), connector.stat("a"), connector.read("a")):
-            with pytest.raises(Refused, match="no share nothere"):
+            with pytest.raises(Refused, match=named):
                 await attempt
     finally:
         await connector.close()

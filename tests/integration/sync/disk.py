@@ -67,7 +67,9 @@ def connector(disk: Disk) -> FileConnector:
 
 
 @contextlib.asynccontextmanager
-async def configuration(disk: Disk, health: Health | None = None) -> AsyncIterator[ConfigurationSync]:
+async def configuration(
+    disk: Disk, health: Health | None = None
+) -> AsyncIterator[ConfigurationSync]:
     """Configuration sync as the agent builds it."""
     repository = connector(disk)
     await repository.open()

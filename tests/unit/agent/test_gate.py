@@ -6,11 +6,12 @@ from harmony_agent.lifecycle.health import Health
 
 def test_the_step_is_passed_when_the_last_job_is_through() -> None:
     """One job that is through twice does not stand in for another."""
-    health, opened = Health(startup_steps=("pull",)), []
+    health = Health(startup_steps=("pull",))
+    opened: list[int] = []
     gate = Gate(health, "pull", ["a", "b"], lambda: opened.append(1))
     gate.pass_by("a")
     gate.pass_by("a")
-    assert not health.started
+    assert opened == []
     gate.pass_by("b")
     assert health.started
     assert opened == [1]

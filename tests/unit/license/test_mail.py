@@ -15,7 +15,7 @@ from harmony_agent.core.redaction import conceal
 from harmony_agent.license.classify import Fault
 from harmony_agent.license.mail import Facts, compose
 from harmony_agent.license.record import Outage, OutageKind
-from harmony_agent.license.smtp import SmtpAddress, parse_smtp_url
+from harmony_agent.settings.smtp_url import SmtpAddress, parse_smtp_url
 from tests.unit.license.support import START
 
 HOUR = 3600.0

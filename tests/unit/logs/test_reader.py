@@ -31,7 +31,7 @@ LIMITS = Limits(entries=1000, size=1024 * 1024)
 def reader(node: str = "harmony-1") -> EventReader:
     """A reader in a zone one hour ahead of UTC."""
     zone = ZoneInfo("Europe/Berlin")
-    return EventReader(system="System1", node=node, serial="HC1234-ZZ5678", zone=zone)
+    return EventReader(system="System1", node=node, serial=lambda: "HC1234-ZZ5678", zone=zone)
 
 
 def read(data: bytes, context: Context | None = None, limits: Limits = LIMITS) -> Parsed:

@@ -84,6 +84,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ("HARMONY_AGENT_API_TOKEN_FILE", "/nowhere", "can't be read"),
         ("HARMONY_AGENT_ADMIN_EMAIL", "ops\nBcc: x@y", "mail address"),
         ("HARMONY_AGENT_SERIAL", "x", "AA1234-ZZ5678"),
+        ("HARMONY_AGENT_SMTP_URL", "mail.example.com", "smtp://, smtp+starttls://"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_remedy(

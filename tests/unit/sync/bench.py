@@ -42,6 +42,7 @@ class ManualHints:
 
     def __init__(self) -> None:
         self.trouble: str | None = None
+        self.waits = 0  # how often the loop came by
         self._woken = asyncio.Event()
         self._paths: set[str] = set()
 
@@ -59,6 +60,7 @@ class ManualHints:
 
     async def wait(self, limit: float) -> Hints:
         """See HintSource."""
+        self.waits += 1
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._woken.wait()

@@ -273,13 +273,35 @@ async def test_an_outage_of_the_repository_is_survived(
         assert repository.owned() == as_bytes(STOCK)
         repository.down = True
         first.write("conf/Options.xml", "<Options during='1'/>")
+        turns = first.hints.waits
         await asyncio.sleep(600)
+        assert first.hints.waits - turns < 150
         calls = len(repository.calls)
         assert calls < 150
         repository.down = False
         await asyncio.sleep(40)
         assert repository.owned()["conf/Options.xml"] == b"<Options during='1'/>"
         assert first.condition().level is Level.OK
+
+
+async def test_changes_during_an_outage_do_not_hammer_the_repository(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """However much Harmony writes, attempts stay rare while nothing works; then all travels."""
+    first = node("first")
+    stock(first)
+    async with first.configuration(list_interval=100_000) as sync, running(sync):
+        await asyncio.sleep(5)
+        repository.calls.clear()
+        repository.down = True
+        for number in range(300):
+            first.write(f"certs/{number}.cer", str(number))
+            await asyncio.sleep(1)
+        assert repository.count("create") < 17 * 40  # at most one attempt of 16 in seven seconds
+        assert len({path for operation, path in repository.calls if operation == "create"}) < 200
+        repository.down = False
+        await asyncio.sleep(40)
+        assert len(repository.owned()) == 303
 
 
 async def test_an_exchanged_repository_stops_everything(
@@ -377,6 +399,8 @@ async def test_two_first_nodes_at_the_same_time_agree(
     kept = [*first.replaced().values(), *second.replaced().values()]
     there = repository.owned()["conf/Options.xml"]
     assert {there, *kept} == {b"<Options stock='1'/>", b"<Options stock='2'/>"}
+    for node_home in (first.owned(), second.owned()):
+        assert {path: node_home.get(path) for path in names} == repository.owned()
 
 
 async def test_nothing_is_flushed_from_a_home_that_was_never_pulled(

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from harmony_agent.repositories.interface import Token
 from harmony_agent.sync import policies
 from harmony_agent.sync.compare import Decision
-from harmony_agent.sync.plan import Action, Case, Circumstances, deletes_allowed, in_order, make_plan
+from harmony_agent.sync.plan import (
+    Action,
+    Case,
+    Circumstances,
+    deletes_allowed,
+    in_order,
+    make_plan,
+)
 from harmony_agent.sync.policies import Act, Policy
 from harmony_agent.sync.states import BaseRow, LocalFile, Obstacle, RemoteFile
 
@@ -87,9 +94,7 @@ def test_too_many_deletes_are_held_and_copies_go_on() -> None:
     cases = [case(f"certs/{n}", None, A, A) for n in range(25)]
     cases.append(case("hosts/x.xml", B, A, A))
     gone_for = {f"certs/{n}": 60.0 for n in range(15)}
-    plan = make_plan(
-        cases, policies.ONE_WAY, now(known=100, delete_after=30, gone_for=gone_for)
-    )
+    plan = make_plan(cases, policies.ONE_WAY, now(known=100, delete_after=30, gone_for=gone_for))
     assert [a.path for a in plan.actions] == ["hosts/x.xml"]
     assert len(plan.held) == 25
     plan = make_plan(cases, policies.ONE_WAY, now(known=100, accept_deletes=True))

@@ -1,0 +1,113 @@
+"""One connection to an SMB server, with the faults of the library mended."""
+
+import os
+import threading
+import uuid
+from typing import Any, Final
+
+import smbclient
+from smbprotocol.connection import Connection
+from smbprotocol.exceptions import SMBConnectionClosed
+
+from harmony_agent.core.errors import Unavailable
+from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
+from harmony_agent.settings.model import SmbRepository
+
+__all__ = ["SmbConnection"]
+
+# Each thread has at most one request of 8 MiB or seven small ones under way; 64 KiB are one credit
+# ([MS-SMB2] 3.2.4.1.2). Samba and Windows give up to 8,192.
+_CREDITS: Final = 3072
+_PORTIONS: Final = 8
+
+# A connection whose server is silent for twice this time is closed by the library. It has no other
+# way to set it (smbprotocol 1.17, connection.py).
+os.environ.setdefault("SMB_EXPERIMENTAL_TRANSPORT_RECEIVE_TIMEOUT", f"{CONTROL_LIMIT:.0f}")
+
+
+class _Pinned(dict[str, Any]):
+    """A connection cache that never reconnects: a new connection would not hold our lock."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = super().get(key, default)
+        if found is None or not found.transport.connected:
+            raise SMBConnectionClosed("the connection that held the lock is gone")
+        return found
+
+
+class SmbConnection:
+    """Connects when it is needed, and anew after the server was gone. For any thread."""
+
+    def __init__(self, settings: SmbRepository) -> None:
+        self._settings = settings
+        # Where smbclient looks for connections; our own, since it shares its own between accounts.
+        self._cache: dict[str, Any] = {}
+        self._key = f"{settings.server.lower()}:{settings.port}"
+        self._connecting = threading.Lock()
+        user = f"{settings.domain}\\{settings.user}" if settings.domain else settings.user
+        self._arguments = {
+            "username": user,
+            "password": settings.password.get_secret_value(),
+            "port": settings.port,
+            "encrypt": settings.encrypt or None,  # the server may demand it all the same
+            "connection_timeout": int(CONNECT),
+            "connection_cache": self._cache,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of every call of smbclient, with the connection up.
+
+        Raises Unavailable if another thread takes long to connect, or what smbprotocol raises.
+        """
+        # One thread connects; the others would each open a connection of their own.
+        if not self._connecting.acquire(timeout=CONNECT):
+            raise Unavailable(f"{self._settings.server} is still being connected to")
+        try:
+            connection = self._cache.get(self._key)
+            if connection is None or not connection.transport.connected:
+                self._cache[self._key] = self._connect()
+        finally:
+            self._connecting.release()
+        return self._arguments
+
+    def pinned(self, connection: Connection) -> dict[str, Any]:
+        """Arguments that never lead to another connection than this one."""
+        return {**self._arguments, "connection_cache": _Pinned({self._key: connection})}
+
+    def _connect(self) -> Connection:
+        """A connection with a session, under an id of its own: smbclient gives all of a process one
+        id; Samba hands those to one server process, and of two at the same instant one may get no
+        answer."""
+        connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
+        try:
+            connection.connect(timeout=int(CONNECT))
+            only = {"connection_cache": {self._key: connection}}
+            session = smbclient.register_session(self._settings.server, **(self._arguments | only))
+            _collect_credits(session)
+        except BaseException:
+            if connection.transport:
+                connection.disconnect(close=False)
+            raise
+        return connection
+
+    def give_up(self) -> None:
+        """Close the connection, which frees the threads that wait on it; does not block."""
+        for connection in list(self._cache.values()):
+            # Closing waits for a sender that hangs.
+            threading.Thread(target=connection.transport.close, daemon=True).start()
+
+    def disconnect(self) -> None:
+        """Log off and close the connection."""
+        for key in list(self._cache):
+            self._cache.pop(key).disconnect(timeout=CONNECT)
+
+
+def _collect_credits(session: Any) -> None:
+    """Ask for enough credits: a request that lacks some fails at once instead of waiting, and a new
+    connection has few. A server may give them in several portions, or less."""
+    connection = session.connection
+    for _ in range(_PORTIONS):
+        window = connection.sequence_window
+        if (missing := _CREDITS - (window["high"] - window["low"])) <= 0:
+            return
+        connection.echo(session.session_id, timeout=CONNECT, credit_request=missing)

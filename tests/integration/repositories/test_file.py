@@ -1,0 +1,210 @@
+"""What only a real file system can show."""
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from harmony_agent.core.durable import TEMPORARY_PREFIX
+from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, Unsupported
+from harmony_agent.repositories import file as file_module
+from harmony_agent.repositories.connect import connect
+from harmony_agent.repositories.folders import LOCK_FILE
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.settings import model
+
+
+@pytest.fixture
+async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
+    """An opened connector to `System` below a folder that exists."""
+    settings = model.FileRepository(root=str(tmp_path))
+    connector = connect(settings, "System", scratch=tmp_path, ca_bundle=None)
+    await connector.open()
+    yield connector
+    await connector.close()
+
+
+async def test_files_and_folders_are_for_the_group_whatever_the_umask(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """Nodes and Harmony may run under several users of one group; nobody else reads keys."""
+    old = os.umask(0o077)
+    try:
+        token = await repository.create("certs/a", b"")
+        await repository.replace("certs/a", b"1", token)
+    finally:
+        os.umask(old)
+    for path, mode in (("", 0o770), ("certs", 0o770), ("certs/a", 0o660), (LOCK_FILE, 0o660)):
+        assert (tmp_path / "System" / path).stat().st_mode & 0o777 == mode, path
+
+
+async def test_temporary_files_and_the_lock_are_not_listed_and_can_not_be_named(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """What another node is just writing is no file of the repository."""
+    token = await repository.create("a", b"")
+    await repository.replace("a", b"1", token)
+    (tmp_path / "System" / f"{TEMPORARY_PREFIX}1").write_text("half")
+    assert [entry.path for entry in await repository.list()] == ["a"]
+    for name in (f"hosts/{TEMPORARY_PREFIX}1", LOCK_FILE):
+        with pytest.raises(Unsupported):
+            await repository.read(name)
+
+
+async def test_temporary_files_of_dead_writers_are_removed_after_a_day(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """Fresh ones may still be in use."""
+    await repository.create("a", b"")
+    fresh, old = (tmp_path / "System" / f"{TEMPORARY_PREFIX}{n}" for n in ("fresh", "old"))
+    for path in (fresh, old):
+        path.write_text("half")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    await repository.list()
+    assert fresh.exists()
+    assert not old.exists()
+
+
+async def test_links_are_neither_followed_nor_listed(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """A symbolic link could lead anywhere."""
+    await repository.create("a", b"")
+    (tmp_path / "System" / "link").symlink_to("/etc/passwd")
+    (tmp_path / "System" / "folder").symlink_to("/etc")
+    assert [entry.path for entry in await repository.list()] == ["a"]
+    assert await repository.stat("link") is None
+
+
+async def test_a_file_system_without_hard_links_still_creates_exclusively(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure Files over SMB has none."""
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    token = await repository.create("a", b"1")
+    assert (await repository.read("a")).token == token
+    with pytest.raises(PreconditionFailed):
+        await repository.create("a", b"2")
+    assert [entry.path for entry in await repository.list()] == ["a"]
+
+
+async def test_a_full_disk_is_told_and_leaves_the_old_version(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No half file takes the place of a good one, and no rest stays behind."""
+    token = await repository.create("a", b"good")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left on device; make room"):
+        await repository.replace("a", b"new", token)
+    monkeypatch.undo()
+    assert (await repository.read("a")).data == b"good"
+    assert [path.name for path in (tmp_path / "System").iterdir()] == ["a"]
+
+
+async def test_a_folder_without_permission_fails_the_listing_as_a_whole(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short listing would read as deletions."""
+    await repository.create("hosts/a", b"")
+    await repository.create("certs/a", b"")
+    scandir = os.scandir
+
+    def denied(path: Path) -> object:
+        if Path(path).name == "certs":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(Refused, match=r"'certs'.*Permission denied"):
+        await repository.list()
+
+
+async def test_a_lock_that_is_kept_too_long_is_told(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that hangs with the lock does not hang us."""
+    token = await repository.create("a", b"")
+    token = await repository.replace("a", b"1", token)
+    monkeypatch.setattr(file_module, "LOCK_WAIT", 0.2)
+    lock = tmp_path / "System" / LOCK_FILE
+    program = (
+        f"import fcntl; f = open({str(lock)!r}); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print('locked', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(Unavailable, match="another node holds the lock"):
+            await repository.replace("a", b"2", token)
+        holder.kill()
+    await repository.replace("a", b"2", token)
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from harmony_agent.repositories.connect import connect
+from harmony_agent.settings import model
+
+async def main():
+    repository = connect(model.FileRepository(root={root!r}), "System",
+                         scratch=Path("/tmp"), ca_bundle=None)
+    await repository.open()
+    content = await repository.read("counter")
+    token, number = content.token, int(content.data.split(b" ")[0])
+    while True:
+        number += 1
+        body = b"%d " % number + b"x" * 100_000
+        token = await repository.replace("counter", body, token)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_writer_killed_at_any_moment_leaves_a_whole_version(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """After each SIGKILL the file is whole, no acknowledged version is lost, the lock is free."""
+    await repository.create("counter", b"0 ")
+    for round_number in range(6):
+        writer = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            textwrap.dedent(WRITER).format(root=str(tmp_path)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert writer.stdout is not None
+        acknowledged = 0
+        for _ in range(5 + 7 * round_number):
+            acknowledged = int(await writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        rest = (await writer.communicate())[0].split()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+        content = await repository.read("counter")
+        number, _, body = content.data.partition(b" ")
+        assert int(number) in (acknowledged, acknowledged + 1)
+        assert len(body) == 100_000
+    content = await repository.read("counter")
+    await repository.replace("counter", b"1 ", content.token)

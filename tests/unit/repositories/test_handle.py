@@ -1,0 +1,124 @@
+"""The handle: counts, fails fast while the backend is down, changes connectors."""
+
+import asyncio
+
+import pytest
+from prometheus_client import REGISTRY
+
+from harmony_agent.core.errors import Absent, Refused, Unavailable
+from harmony_agent.repositories.handle import Handle
+from tests.unit.repositories.memory import MemoryRepository
+
+
+def down(_: str) -> None:
+    """A backend that does not answer."""
+    raise Unavailable("down")
+
+
+def counted(name: str, operation: str, result: str) -> float:
+    """How often this was counted."""
+    labels = {"repository": name, "operation": operation, "result": result}
+    return REGISTRY.get_sample_value("harmony_agent_repository_operations_total", labels) or 0.0
+
+
+async def test_operations_are_counted_by_result() -> None:
+    """A success and an absent file each under its own word."""
+    handle = Handle("counting", MemoryRepository())
+    await handle.create("a", b"1")
+    with pytest.raises(Absent):
+        await handle.read("b")
+    assert counted("counting", "create", "ok") == 1
+    assert counted("counting", "read", "absent") == 1
+
+
+@pytest.mark.looptime
+async def test_a_backend_that_is_down_is_asked_now_and_then_only() -> None:
+    """After five failures in a row most calls fail at once; when it is back, work goes on."""
+    loop = asyncio.get_running_loop()
+    backend = MemoryRepository()
+    handle = Handle("breaker", backend, clock=loop.time)
+    backend.before = down
+    begun = loop.time()
+    while loop.time() - begun < 600:
+        with pytest.raises(Unavailable):
+            await handle.stat("a")
+        await asyncio.sleep(0.1)
+    assert 600 / 10 <= len(backend.operations) < 600
+    backend.before = lambda _: None
+    with pytest.raises(Unavailable) as caught:
+        await handle.stat("a")
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after <= 10
+    await asyncio.sleep(caught.value.retry_after)
+    await handle.stat("a")
+
+
+@pytest.mark.looptime
+async def test_only_one_call_probes_a_backend_that_is_down() -> None:
+    """When the pause is over, a crowd of callers sends a single request."""
+    loop = asyncio.get_running_loop()
+    backend = MemoryRepository()
+    handle = Handle("probe", backend, clock=loop.time)
+    backend.before = down
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await handle.stat("a")
+    await asyncio.sleep(15)
+    asked = len(backend.operations)
+    await asyncio.gather(*(handle.stat("a") for _ in range(50)), return_exceptions=True)
+    assert len(backend.operations) == asked + 1
+
+
+async def test_refusals_do_not_open_the_circuit() -> None:
+    """A server that answers, if only with no, is not down."""
+    backend = MemoryRepository()
+    handle = Handle("refusing", backend)
+
+    def refuse(_: str) -> None:
+        raise Refused("no")
+
+    backend.before = refuse
+    for _ in range(20):
+        with pytest.raises(Refused):
+            await handle.stat("a")
+    assert len(backend.operations) == 20
+
+
+@pytest.mark.looptime
+async def test_a_rotated_connector_is_closed_after_its_last_operation() -> None:
+    """New calls use the new connector at once; the old one finishes what it has begun."""
+    old, new = MemoryRepository(), MemoryRepository()
+    gate = asyncio.Event()
+    read = old.read
+
+    async def slow_read(path: str) -> object:
+        await gate.wait()
+        return await read(path)
+
+    old.read = slow_read  # type: ignore[method-assign, assignment]
+    await old.create("a", b"old")
+    await new.create("a", b"new")
+    handle = Handle("rotating", old)
+    before = asyncio.create_task(handle.read("a"))
+    await asyncio.sleep(0)
+    rotation = asyncio.create_task(handle.rotate(new))
+    await asyncio.sleep(1)
+    assert (await handle.read("a")).data == b"new"
+    assert not old.closed
+    gate.set()
+    assert (await before).data == b"old"
+    await rotation
+    assert old.closed
+    assert not new.closed
+
+
+async def test_a_connector_that_does_not_open_is_not_taken() -> None:
+    """Wrong new credentials leave the old ones in use."""
+    old, new = MemoryRepository(), MemoryRepository()
+    new.before = down
+    handle = Handle("failing rotation", old)
+    with pytest.raises(Unavailable):
+        await handle.rotate(new)
+    assert new.closed
+    await handle.create("a", b"")
+    assert not old.closed

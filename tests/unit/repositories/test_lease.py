@@ -1,0 +1,162 @@
+"""The lease loop on virtual time, over a repository that fails on command."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from harmony_agent.core.errors import OutcomeUnknown, Unavailable
+from harmony_agent.lifecycle.health import Condition, Health, Level
+from harmony_agent.repositories.lease import Lease
+from harmony_agent.repositories.lease_machine import Phase
+from tests.unit.repositories.memory import MemoryRepository, Storage
+
+pytestmark = pytest.mark.looptime
+
+
+def lease_on(storage: Storage, identity: str = "me") -> tuple[Lease, MemoryRepository, Health]:
+    """A lease whose clock is the loop's."""
+    repository = MemoryRepository(storage)
+    loop = asyncio.get_running_loop()
+    health = Health(clock=loop.time)
+    return Lease(repository, identity, f"pod of {identity}", clock=loop.time), repository, health
+
+
+@contextlib.asynccontextmanager
+async def running(lease: Lease, health: Health) -> AsyncIterator[None]:
+    """The lease's root task, ended at the end of the block."""
+    task = asyncio.create_task(lease.run(health))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def condition(health: Health) -> Condition:
+    """The lease's line of /readyz."""
+    return next(c for c in health.conditions() if c.name == "lease")
+
+
+async def test_a_free_lease_is_ours_and_stays_ours() -> None:
+    """Renewed each third of its time, for an hour, without a gap."""
+    lease, _, health = lease_on(Storage())
+    async with running(lease, health):
+        await lease.owned()
+        for _ in range(3600):
+            assert lease.may_write()
+            await asyncio.sleep(1)
+    assert condition(health).level is Level.OK
+    assert lease.epoch == 1
+    assert lease.holder == "pod of me"
+
+
+async def test_a_second_node_waits_and_takes_over_after_the_first_has_died() -> None:
+    """Not ready while it waits, and told why; takes over once 60 s passed without a renewal."""
+    storage = Storage()
+    first, _, health_1 = lease_on(storage, "first")
+    second, _, health_2 = lease_on(storage, "second")
+    async with running(first, health_1):
+        await first.owned()
+        async with running(second, health_2):
+            await asyncio.sleep(600)
+            assert second.state is Phase.WAITING
+            assert condition(health_2).level is Level.FAILED
+            assert "pod of first" in condition(health_2).message
+            assert "HARMONY_AGENT_HOST" in condition(health_2).message
+    begun = asyncio.get_running_loop().time()
+    async with running(second, health_2):
+        await second.owned()
+        assert 50 <= asyncio.get_running_loop().time() - begun <= 75
+        assert not first.may_write()
+        assert second.epoch == 2
+
+
+async def test_a_lease_that_was_given_back_is_free_at_once() -> None:
+    """A successor does not wait after a clean end."""
+    storage = Storage()
+    first, _, health_1 = lease_on(storage, "first")
+    second, _, health_2 = lease_on(storage, "second")
+    async with running(first, health_1):
+        await first.owned()
+    await first.release()
+    assert not first.may_write()
+    begun = asyncio.get_running_loop().time()
+    async with running(second, health_2):
+        await second.owned()
+    assert asyncio.get_running_loop().time() - begun < 1
+
+
+async def test_writing_stops_while_the_repository_is_silent_and_goes_on_after() -> None:
+    """25 s after the last renewal; in trouble but ready; ours again when the server is back."""
+    lease, repository, health = lease_on(Storage())
+
+    def silent(_: str) -> None:
+        raise Unavailable("no route")
+
+    async with running(lease, health):
+        await lease.owned()
+        repository.before = silent
+        await asyncio.sleep(26)
+        assert not lease.may_write()
+        assert condition(health) == Condition("lease", Level.TROUBLE, "no route")
+        await asyncio.sleep(3600)
+        repository.before = lambda _: None
+        await lease.owned()
+        assert lease.may_write()
+        assert condition(health).level is Level.OK
+    assert health.stalled()[0].level is Level.OK
+
+
+async def test_a_renewal_with_a_lost_answer_does_not_fence() -> None:
+    """The write happened, its answer did not come: the nonce tells that it was ours."""
+    lease, repository, health = lease_on(Storage())
+    async with running(lease, health):
+        await lease.owned()
+        lost = 0
+
+        def lose(operation: str) -> None:
+            nonlocal lost
+            if operation == "replace" and lost < 3:
+                lost += 1
+                raise OutcomeUnknown("answer lost")
+
+        repository.after = lose
+        await asyncio.sleep(100)
+        assert lost == 3
+        assert lease.may_write()
+        assert lease.epoch == 1
+
+
+async def test_a_takeover_fences_the_owner_and_a_hung_request_does_not_hang_the_loop() -> None:
+    """A frozen node that comes back finds another owner, stops writing and says so."""
+    storage = Storage()
+    first, repository, health_1 = lease_on(storage, "first")
+    second, _, health_2 = lease_on(storage, "second")
+    async with running(first, health_1):
+        await first.owned()
+        gate = asyncio.Event()
+        original = repository.replace
+
+        async def hang(*arguments: object) -> object:
+            await gate.wait()
+            return await original(*arguments)  # type: ignore[arg-type]
+
+        repository.replace = hang  # type: ignore[method-assign, assignment]
+        repository.before = lambda operation: _raise_unavailable()
+        async with running(second, health_2):
+            await second.owned()
+            assert not first.may_write()
+            repository.replace = original  # type: ignore[method-assign]
+            repository.before = lambda operation: None
+            await asyncio.sleep(10)
+            assert first.state is Phase.FENCED
+            assert condition(health_1).level is Level.FAILED
+            assert "taken over by pod of second" in condition(health_1).message
+            assert second.may_write()
+
+
+def _raise_unavailable() -> None:
+    raise Unavailable("frozen")

@@ -1,0 +1,173 @@
+"""Changes to home happen whole, only over what was expected, and keep what they replace."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from harmony_agent.core.errors import (
+    Absent,
+    AgentError,
+    PreconditionFailed,
+    Refused,
+    Unavailable,
+    Unsupported,
+)
+from harmony_agent.sync.files import HomeFiles, local_errors
+from harmony_agent.sync.states import LocalFile, digest
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> HomeFiles:
+    """An empty home and a folder for what is replaced."""
+    (tmp_path / "home").mkdir()
+    return HomeFiles(tmp_path / "home", tmp_path / "kept")
+
+
+def write(files: HomeFiles, path: str, data: bytes) -> LocalFile:
+    """Write a file as Harmony does; the file as a scan would describe it."""
+    target = files.home / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    status = target.stat()
+    return LocalFile(digest(data), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All files below `folder`."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_new_file_is_described_as_it_lies_there(files: HomeFiles) -> None:
+    """The answer is what a scan would find, so that the next look sees no change."""
+    made = files.create("certs/deep/a.cer", b"data")
+    status = (files.home / "certs/deep/a.cer").stat()
+    assert made == LocalFile(digest(b"data"), 4, status.st_mtime_ns, status.st_ino)
+    assert status.st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_appeared_meanwhile_is_not_overwritten(files: HomeFiles) -> None:
+    """Creating refuses, and leaves nothing beside."""
+    write(files, "certs/a", b"Harmony's")
+    with pytest.raises(PreconditionFailed):
+        files.create("certs/a", b"ours")
+    assert everything(files.home) == {"certs/a": b"Harmony's"}
+
+
+def test_without_hard_links_nothing_is_overwritten_either(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Volumes that know no links get a check and a rename."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    files.create("certs/a", b"first")
+    with pytest.raises(PreconditionFailed):
+        files.create("certs/a", b"second")
+    assert everything(files.home) == {"certs/a": b"first"}
+
+
+@pytest.mark.parametrize("what", ["exchange", "withdraw"])
+def test_a_file_that_changed_meanwhile_is_left_alone(files: HomeFiles, what: str) -> None:
+    """The version expected must still stand there, by content and by stat."""
+    expected = write(files, "conf/Options.xml", b"as planned for")
+    write(files, "conf/Options.xml", b"changed since")
+    with pytest.raises(PreconditionFailed):
+        if what == "exchange":
+            files.exchange("conf/Options.xml", b"ours", expected)
+        else:
+            files.withdraw("conf/Options.xml", expected)
+    assert everything(files.home) == {"conf/Options.xml": b"changed since"}
+
+
+def test_a_change_between_reading_and_renaming_is_seen(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last check comes after everything slow."""
+    expected = write(files, "conf/Options.xml", b"as planned for")
+    fsync = os.fsync
+
+    def harmony_writes(handle: int) -> None:
+        fsync(handle)
+        (files.home / "conf/Options.xml").write_bytes(b"at the last moment")
+
+    monkeypatch.setattr("harmony_agent.sync.files.os.fsync", harmony_writes)
+    with pytest.raises(PreconditionFailed):
+        files.exchange("conf/Options.xml", b"ours", expected)
+    assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
+
+
+def test_what_is_replaced_or_removed_is_kept(files: HomeFiles, tmp_path: Path) -> None:
+    """Each version once, also when a file is replaced more than once."""
+    one = write(files, "conf/Options.xml", b"one")
+    two = files.exchange("conf/Options.xml", b"two", one)
+    files.exchange("conf/Options.xml", b"three", two)
+    files.withdraw("certs/x", write(files, "certs/x", b"x"))
+    assert everything(files.home) == {"conf/Options.xml": b"three"}
+    kept = everything(tmp_path / "kept")
+    assert sorted(kept.values()) == [b"one", b"two", b"x"]
+    assert kept["conf/Options.xml"] == b"one"
+
+
+def test_a_full_state_volume_keeps_home_as_it_is(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be kept is not replaced."""
+    expected = write(files, "conf/Options.xml", b"stock")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("harmony_agent.sync.files.write_durably", full)
+    with pytest.raises(Unavailable, match=r"no space to write .*kept/conf/Options\.xml"):
+        files.exchange("conf/Options.xml", b"ours", expected)
+    assert everything(files.home) == {"conf/Options.xml": b"stock"}
+
+
+def test_a_full_home_is_named_and_nothing_half_written_stays(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the path and what to do."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("harmony_agent.sync.files.os.fsync", full)
+    with pytest.raises(Unavailable, match="make room"):
+        files.create("a", b"data")
+    assert everything(files.home) == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [
+        (errno.ENOENT, Absent),
+        (errno.EEXIST, PreconditionFailed),
+        (errno.EDQUOT, Unavailable),
+        (errno.EACCES, Refused),
+        (errno.EROFS, Refused),
+        (errno.ENAMETOOLONG, Unsupported),
+        (errno.ENOTDIR, Unsupported),
+        (errno.EIO, Unavailable),
+    ],
+)
+def test_errors_say_what_to_do(number: int, wanted: type[AgentError]) -> None:
+    """One seam for the local file system; the cause is chained, the path is named."""
+    with pytest.raises(wanted, match="/some/file") as caught, local_errors(Path("/some/file")):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is wanted
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_sweeping_spares_young_files_unless_told(files: HomeFiles) -> None:
+    """A file that another process writes at this moment is not taken away."""
+    write(files, "certs/.harmony-agent-tmp-young", b"")
+    write(files, "certs/.harmony-agent-tmp-old", b"")
+    os.utime(files.home / "certs/.harmony-agent-tmp-old", (1, 1))
+    residue = ["certs/.harmony-agent-tmp-young", "certs/.harmony-agent-tmp-old", "certs/none"]
+    assert files.sweep(residue, younger_too=False) == 1
+    assert everything(files.home).keys() == {"certs/.harmony-agent-tmp-young"}
+    assert files.sweep(residue, younger_too=True) == 1
