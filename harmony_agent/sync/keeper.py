@@ -190,6 +190,7 @@ class Keeper:
     ) -> Report | None:
         """Look at `paths` (None: everything) and do what there is to do; None if it failed."""
         self._status.began()
+        self._look_at = None
         may_retry = sure or self._work_retry.is_due()
         try:
             if paths is None or paths:

@@ -32,7 +32,6 @@ class MemoryRepository(Repository):
         self.before: Callable[[str], None] = lambda operation: None
         self.after: Callable[[str], None] = lambda operation: None
         self.operations: list[str] = []
-        self.closed = False
 
     @property
     def location(self) -> str:
@@ -49,7 +48,7 @@ class MemoryRepository(Repository):
 
     async def close(self) -> None:
         """See Repository."""
-        self.closed = True
+        self.operations.append("close")
 
     async def list(self, folder: str = "") -> list[Entry]:
         """See Repository."""
