@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _FAILURE: Final = 1
 _LAST_PUSH: Final = 0.4  # share of the drain's deadline that is kept back for the last push
 _STOP_LIMIT: Final = 5.0  # seconds for canceled tasks to end
+_READY_RETRY: Final = 2.0  # seconds
 _SECRETS_LIMIT: Final = 120.0  # seconds; liveness of a loop that turns every ten
 
 
@@ -50,7 +51,9 @@ class Agent:
 
     async def run(self) -> int:
         """The sidecar: until SIGTERM (0), the license's end (77), or a failure (1)."""
-        self._health.on_started = self._let_harmony_start
+        started = asyncio.Event()
+        self._health.on_started = started.set
+        self._tasks.start("ready", self._let_harmony_start(started))
         return await self._live(done=None, limit=None)
 
     async def init(self, limit: float) -> int:
@@ -125,9 +128,17 @@ class Agent:
         await self._jobs.close()
         log.info("drained", extra={"seconds": round(timeout - deadline.left(), 1)})
 
-    def _let_harmony_start(self) -> None:
-        self._signals.tell_ready()
+    async def _let_harmony_start(self, started: asyncio.Event) -> None:
+        await started.wait()
+        while True:
+            try:
+                self._signals.tell_ready()
+                break
+            except OSError as error:
+                log.error("Harmony can't be told that it may start: %s", error)
+                await asyncio.sleep(_READY_RETRY)
         log.info("started: Harmony may start")
+        await asyncio.Event().wait()  # a root task that ends would stop all others
 
     async def _watch_secrets(self) -> None:
         self._health.register_loop("secrets", _SECRETS_LIMIT)

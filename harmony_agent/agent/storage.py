@@ -9,7 +9,8 @@ from typing import Any, Final
 from harmony_agent.agent.gate import Gate
 from harmony_agent.agent.home import Home
 from harmony_agent.agent.opening import Prepare, open_repository
-from harmony_agent.core.errors import AgentError, Unavailable
+from harmony_agent.core.backoff import Backoff
+from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.lifecycle.drain import Deadline
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.connect import connect
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 
+_IDENTITY_CEILING: Final = 30.0  # seconds between attempts
 _FLUSH_RESERVE: Final = 3.0  # seconds of the deadline for the push itself
 _CONFIGURATION: Final = "configuration"
 _RUNTIME: Final = "runtime"
@@ -54,7 +56,7 @@ class Storage:
                 health.pass_step(step, "restarted beside a known home")
         jobs = self.jobs()
         self._ready = {name: asyncio.Event() for name in jobs}
-        remember = (lambda: None) if self._known else self._home.mark_pulled
+        remember = (lambda: None) if self._known else self._remember_pull
         self._opened = Gate(health, "repositories", jobs)
         self._pulled = Gate(health, "first-pull", jobs, remember)
 
@@ -153,8 +155,7 @@ class Storage:
 
     async def _mirror_runtime(self) -> None:
         repository = await self._open(_RUNTIME, prepare_runtime)
-        identity = own_identity(self._settings.state_dir)
-        self._lease = Lease(repository, identity, self._settings.host)
+        self._lease = Lease(repository, await self._identity(), self._settings.host)
         self._health.sections["lease"] = self._lease.status
         keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
         mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")
@@ -167,6 +168,26 @@ class Storage:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+    async def _identity(self) -> str:
+        """This agent's identity; a state directory that is full is waited for."""
+        backoff = Backoff(first=1.0, ceiling=_IDENTITY_CEILING)
+        while True:
+            try:
+                return own_identity(self._settings.state_dir)
+            except Refused as error:
+                self._health.trouble("lease", str(error))
+                log.warning("%s", error)
+                await asyncio.sleep(backoff.next())
+
+    def _remember_pull(self) -> None:
+        try:
+            self._home.mark_pulled()
+        except OSError as error:
+            log.warning(
+                "that the first pull is done can't be remembered (%s): the next start pulls again",
+                error.strerror,
+            )
 
     async def _mirror(self, repository: Repository, lease: Lease) -> None:
         await lease.owned()

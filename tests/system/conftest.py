@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,26 @@ def read_only() -> Callable[[Path], AbstractContextManager[None]]:
             yield
         finally:
             subprocess.run(["umount", directory], check=True)
+
+    return mounted
+
+
+@pytest.fixture
+def small_disk() -> Callable[[Path], AbstractContextManager[Path]]:
+    """A block in which a directory is a disk of 4 MiB that a file, which it yields, fills up."""
+
+    @contextmanager
+    def mounted(directory: Path) -> Iterator[Path]:
+        directory.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", directory], check=True)
+        try:
+            filler = directory / "filler"
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(b"x" * 4096)
+            yield filler
+        finally:
+            subprocess.run(["umount", "--lazy", directory], check=True)
 
     return mounted
 

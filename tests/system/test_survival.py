@@ -3,6 +3,8 @@
 import re
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -186,4 +188,44 @@ def test_rotated_secrets_take_effect_without_a_restart(node: Node) -> None:
             assert not splunk.events
             node.layout.write_secrets(cleo_log_system=secret("splunk", url=url, token=old))
             eventually(lambda: splunk.events, 60, "events with the new token")
+        assert agent.stop() == 0
+
+
+SmallDisk = Callable[[Path], AbstractContextManager[Path]]
+
+
+def test_a_full_state_directory_is_told_and_overcome(node: Node, small_disk: SmallDisk) -> None:
+    """With no byte left for its state the agent answers probes, says what is wrong and lets
+    Harmony wait; with room again it starts by itself, and nothing was lost."""
+    with small_disk(node.layout.state) as filler, node.agent() as agent:
+        eventually(lambda: "No space left on device" in agent.log, what="the cause in the log")
+        assert agent.probe("/livez")[0] == 200
+        assert "Traceback" not in agent.log
+        filler.unlink()
+        agent.wait_started(60)
+        with node.harmony():
+            eventually(lambda: len(numbers_in_log(node.layout)) > 20, what="Harmony's work")
+        written = numbers_in_log(node.layout)
+        eventually(lambda: len(agent.events()) >= len(written), what="all events in the store")
+        assert [event["number"] for event in agent.events()] == written
+        assert agent.stop() == 0
+    assert same_files(node.layout.home, node.layout.runtime, *MIRRORED)
+
+
+def test_a_full_home_is_told_and_overcome(node: Node, small_disk: SmallDisk) -> None:
+    """A new pod whose home has no room for the configuration waits, says so, and goes on."""
+    layout = node.layout
+    certificate = layout.configuration / "certs" / "big.cer"
+    with node.agent() as agent:
+        agent.wait_started()
+        assert agent.stop() == 0
+    certificate.write_bytes(b"c" * 100_000)
+    shutil.rmtree(layout.state)
+    with small_disk(layout.home) as filler, node.agent() as agent:
+        eventually(lambda: "No space left on device" in agent.log, what="the cause in the log")
+        assert agent.probe("/startupz")[0] == 503
+        assert "Traceback" not in agent.log
+        filler.unlink()
+        agent.wait_started(60)
+        assert (layout.home / "certs" / "big.cer").read_bytes() == certificate.read_bytes()
         assert agent.stop() == 0
