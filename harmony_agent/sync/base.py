@@ -24,6 +24,7 @@ __all__ = ["Base"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Query = tuple[str, tuple[object, ...]]  # a statement and its values
 
 _LIMIT: Final = 60.0  # seconds for one statement; a local disk that needs longer is broken
 _SCHEMA: Final = """
@@ -100,11 +101,13 @@ class Base:
 
     async def all(self) -> dict[str, BaseRow]:
         """Every row by path."""
-        return _by_path(await self._run(self._rows, f"SELECT {_COLUMNS} FROM base"))  # noqa: S608 - our own constant
+        return await self._run(self._by_path, [(f"SELECT {_COLUMNS} FROM base", ())])  # noqa: S608 - our own constant
 
     async def under(self, paths: Iterable[str]) -> dict[str, BaseRow]:
         """The rows of these files, and of everything below these folders."""
-        return _by_path(await self._run(self._rows_under, list(paths)))
+        # '0' follows '/' in the order of bytes: the range is exactly the folder's content.
+        statement = f"SELECT {_COLUMNS} FROM base WHERE path = ? OR (path >= ? AND path < ?)"  # noqa: S608 - our own constant
+        return await self._run(self._by_path, [(statement, (p, f"{p}/", f"{p}0")) for p in paths])
 
     async def put(self, path: str, row: BaseRow) -> None:
         """Remember that `path` is in step as `row` says; returns once that is on the disk."""
@@ -220,12 +223,15 @@ class Base:
         assert self._connection is not None, "the base is not open"
         return self._connection.execute(statement, values).fetchall()
 
-    def _rows_under(self, paths: list[str]) -> list[Any]:
-        # '0' follows '/' in the order of bytes: the range is exactly the folder's content.
-        statement = f"SELECT {_COLUMNS} FROM base WHERE path = ? OR (path >= ? AND path < ?)"  # noqa: S608 - our own constant
-        return [row for p in paths for row in self._rows(statement, (p, f"{p}/", f"{p}0"))]
+    def _by_path(self, queries: list[_Query]) -> dict[str, BaseRow]:
+        assert self._connection is not None, "the base is not open"
+        return {
+            row[0]: BaseRow(*row[1:])
+            for statement, values in queries
+            for row in self._connection.execute(statement, values)
+        }
 
-    def _write(self, statements: list[tuple[str, tuple[object, ...]]]) -> None:
+    def _write(self, statements: list[_Query]) -> None:
         with self._transaction() as connection:
             for statement, values in statements:
                 connection.execute(statement, values)
@@ -243,11 +249,7 @@ class Base:
             raise
 
 
-def _statement(path: str, row: BaseRow | None) -> tuple[str, tuple[object, ...]]:
+def _statement(path: str, row: BaseRow | None) -> _Query:
     if row is None:
         return "DELETE FROM base WHERE path = ?", (path,)
     return _PUT, (path, row.sha256, row.size, row.mtime_ns, row.inode, row.token)
-
-
-def _by_path(rows: Iterable[Any]) -> dict[str, BaseRow]:
-    return {row[0]: BaseRow(*row[1:]) for row in rows}

@@ -15,7 +15,7 @@ from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.ledger import Ledger
 from harmony_agent.sync.mark import HomeMark
 from harmony_agent.sync.paths import Ownership, name_problem
-from harmony_agent.sync.plan import Circumstances, Plan, in_order, make_plan
+from harmony_agent.sync.plan import Action, Circumstances, Plan, in_order, make_plan
 from harmony_agent.sync.policies import REMOTE_ACTS, Act, Policy
 from harmony_agent.sync.scan import Care, Look, Scanner
 from harmony_agent.sync.states import LocalFile
@@ -25,8 +25,14 @@ __all__ = ["Engine", "Limits", "Listing", "Report"]
 _SCAN_LIMIT: Final = 600.0  # seconds; the first look at a large home hashes all of it
 _ROUNDS: Final = 5  # a file that changes faster than this is left for the next pass
 
-# Token and size of every file of ours that the repository holds.
-Listing = Mapping[str, tuple[Token, int]]
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Token and size of every file of ours that the repository holds; of the paths in `written`,
+    which we wrote to while the listing was under way, it tells nothing."""
+
+    files: dict[str, tuple[Token, int]] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Engine:
         )
         self._ledger = Ledger()
         self._noticed: dict[str, tuple[bool, float]] = {}  # is it gone, and since when so
-        self._written: set[str] | None = None  # what we wrote while a listing is under way
+        self._listings: list[Listing] = []  # under way, or not taken in yet
         self._kept_back: dict[str, str] | None = None
         self._swept = False
         self._files_here = 0
@@ -109,11 +115,10 @@ class Engine:
         """
         starts = {""} if paths is None else set(paths)
         rows = await (self._base.all() if paths is None else self._base.under(starts))
-        known = {case.path: case.local for case in self._ledger}
 
         def look() -> Look:
             self._mark.verify()
-            found = self._scanner.look(starts, rows, known, care)
+            found = self._scanner.look(starts, rows, self._ledger.local, care)
             self._mark.verify()  # a volume that went away meanwhile looks like a great delete
             self._files.sweep(found.residue, younger_too=not self._swept)
             return found
@@ -134,23 +139,23 @@ class Engine:
 
         Hand the answer to `saw_repository`. Raises the repository's errors.
         """
-        self._written = set()
-        listing: dict[str, tuple[Token, int]] = {}
+        listing = Listing()
+        self._listings.append(listing)
         try:
             for folder in self._ownership.folders():
                 for entry in await self._repository.list(folder):
                     if self._ownership.owns(entry.path) and name_problem(entry.path) is None:
-                        listing[entry.path] = (entry.token, entry.size)
+                        listing.files[entry.path] = (entry.token, entry.size)
         except BaseException:
-            self._written = None
+            self._listings.remove(listing)
             raise
         return listing
 
     async def saw_repository(self, listing: Listing) -> None:
-        """Compare a listing with the base; what was written since it began is left out."""
-        written, self._written = self._written or set(), None
-        self._ledger.saw_repository(listing, await self._base.all(), written)
-        self._files_there = len(listing)
+        """Compare a listing with the base."""
+        self._listings.remove(listing)
+        self._ledger.saw_repository(listing.files, await self._base.all(), listing.written)
+        self._files_there = len(listing.files)
 
     async def plan(
         self, policy: Policy, *, accept_deletes: bool = False, sure: bool = False
@@ -191,12 +196,10 @@ class Engine:
             ]
             if not todo:
                 break
-            for group in in_order(todo):
-                outcome = await self._applier.carry_out(group)
-                await self._absorb(outcome, report, care)
-                if outcome.gave_up:
-                    return report
+            goes_on = await self._carry_out(todo, report, care)
             report.plan = await self.plan(policy, accept_deletes=accept_deletes, sure=sure)
+            if not goes_on:
+                break
         return report
 
     async def keep_back(self, policy: Policy) -> int:
@@ -222,6 +225,15 @@ class Engine:
         self._kept_back = None
         return await self._base.reset()
 
+    async def _carry_out(self, todo: list[Action], report: Report, care: Care) -> bool:
+        """Carry out `todo` in order; False if so much failed that the rest was not tried."""
+        for group in in_order(todo):
+            outcome = await self._applier.carry_out(group)
+            await self._absorb(outcome, report, care)
+            if outcome.gave_up:
+                return False
+        return True
+
     async def _absorb(self, outcome: Outcome, report: Report, care: Care) -> None:
         """Note what became of a group of actions, and look again at what is in doubt."""
         metrics.BYTES.labels(self._side, "sent").inc(outcome.sent)
@@ -239,8 +251,8 @@ class Engine:
                 )
             self._ledger.settle(path)
             self._noticed.pop(path, None)
-        if self._written is not None:
-            self._written.update(outcome.in_step, outcome.doubts, outcome.failures)
+        for listing in self._listings:
+            listing.written.update(outcome.in_step, outcome.doubts, outcome.failures)
         await self._resolve(outcome.doubts, care)
 
     async def _resolve(self, doubts: Mapping[str, Doubt], care: Care) -> None:

@@ -15,7 +15,7 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.sync.engine import Engine, Listing, Report
 from harmony_agent.sync.policies import Policy
 from harmony_agent.sync.scan import CAREFUL, FINAL, Care
-from harmony_agent.sync.status import Status, as_json
+from harmony_agent.sync.status import Status, as_json, shown
 from harmony_agent.sync.watch import Hints, HintSource
 
 __all__ = ["Keeper", "Timing"]
@@ -30,6 +30,9 @@ _POLL_SHARE: Final = 0.02  # of a core that polling may take
 _STALLED: Final = 900.0  # seconds; a look at a large home may take 600
 _CEILING: Final = 30.0  # seconds between attempts while the repository can't be reached
 _REFUSED_CEILING: Final = 60.0  # a person has to act first; we notice within a minute when they did
+
+# A few refused files are those files' trouble; so many without a success are the repository's.
+_MANY_REFUSED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class Keeper:
         """Push what is left for at most `limit` seconds; how many files could not be pushed."""
         backoff = Backoff(first=0.2, ceiling=2.0)
         pending = self._status.pending
+        report: Report | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit), self._one_at_a_time:
                 while True:
@@ -146,12 +150,15 @@ class Keeper:
                         if not pending:
                             break
                     await asyncio.sleep(backoff.next())
+        if report is None:
+            log.error("%s: the last push failed: %s", self._side, self._status.trouble)
+            return max(1, len(pending))  # nobody knows
         if pending:
             log.warning(
                 "%s: %d files could not be pushed in time",
                 self._side,
                 len(pending),
-                extra={"files": sorted(pending)[:20]},
+                extra={"files": sorted(map(shown, pending))[:20]},
             )
         return len(pending)
 
@@ -167,7 +174,9 @@ class Keeper:
             if dry_run:
                 report = Report(await self._engine.plan(policy, accept_deletes=accept_deletes))
             else:
-                report = await self._engine.work(policy, CAREFUL, accept_deletes=accept_deletes)
+                report = await self._engine.work(
+                    policy, CAREFUL, accept_deletes=accept_deletes, sure=accept_deletes
+                )
                 self._status.finished(report, self._list_trouble or self._hints.trouble)
         return as_json(report, dry_run=dry_run)
 
@@ -233,9 +242,9 @@ class Keeper:
         open_actions = {action.path for action in report.plan.actions}
         report.failures.update({p: e for p, e in skipped.items() if p in open_actions})
         self._failing = dict(report.failures)
-        # One refused file is that file's trouble; several without a success are the repository's.
         unavailable = any(isinstance(error, Unavailable) for error in self._failing.values())
-        self._is_down = not report.done and (unavailable or len(self._failing) > 1)
+        refused = sum(isinstance(error, Refused) for error in self._failing.values())
+        self._is_down = not report.done and (unavailable or refused >= _MANY_REFUSED)
         self._restless = {*report.plan.restless, *report.plan.unsure}
         self._status.finished(report, self._list_trouble or self._hints.trouble)
         waits = list(report.plan.unsure.values())

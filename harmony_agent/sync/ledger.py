@@ -26,9 +26,10 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._cases)
 
-    def get(self, path: str) -> Case | None:
-        """The open case of `path`, if it has one."""
-        return self._cases.get(path)
+    def local(self, path: str) -> LocalState:
+        """What was last found of `path` in home, if it is not in step."""
+        case = self._cases.get(path)
+        return None if case is None else case.local
 
     def clear(self) -> None:
         """Forget everything."""

@@ -166,6 +166,10 @@ class Ownership:
             pattern.may_lie_below(parts) for pattern in self._patterns
         )
 
+    def concerns(self, path: str) -> bool:
+        """Whether a change at `path`, a file or a folder, can concern this side."""
+        return self.owns(path) or self.descends(path)
+
     def folders(self) -> list[str]:
         """The top folders to list in a repository; [''] if files of its top belong to this side."""
         if any(len(pattern.parts) == 1 for pattern in self._patterns):

@@ -98,13 +98,13 @@ class Scanner:
         self,
         starts: Collection[str],
         rows: Mapping[str, BaseRow],
-        known: Mapping[str, LocalState],
+        known: Callable[[str], LocalState],
         care: Care,
     ) -> Look:
         """Look at each of `starts` (files or folders; '' is everything) and below.
 
-        `rows` are the base's rows at and below them, `known` the states found earlier, which
-        spare hashing a file again.
+        `rows` are the base's rows at and below them, `known` gives what was found
+        earlier, which spares hashing a file again.
 
         Raises the errors of `local_errors` if home itself can't be read.
         """
@@ -118,7 +118,7 @@ class Scanner:
             if row is not None and status.matches(row):
                 self._settling.forget(path)
                 continue
-            state = self._examine(path, status, known.get(path), care)
+            state = self._examine(path, status, known(path), care)
             if row is not None and isinstance(state, LocalFile) and state.sha256 == row.sha256:
                 touched[path] = BaseRow(
                     row.sha256, state.size, state.mtime_ns, state.inode, row.token
@@ -138,7 +138,7 @@ class Scanner:
             with local_errors(self._home):
                 self._list("", walk)
             return
-        if not (self._ownership.owns(start) or self._ownership.descends(start)):
+        if not self._ownership.concerns(start):
             return
         try:
             status = os.lstat(self._home / start)
@@ -156,7 +156,7 @@ class Scanner:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if is_temporary(entry.name):
                     walk.residue.append(path)
-                elif self._ownership.owns(path) or self._ownership.descends(path):
+                elif self._ownership.concerns(path):
                     try:
                         self._note(path, entry.stat(follow_symlinks=False), walk)
                     except FileNotFoundError:

@@ -96,7 +96,7 @@ class Side:
         self._name = name
         self._files = tools.files or Workers(f"sync-{name}", _FILE_THREADS)
         self._rows = tools.base or Workers(f"sync-{name}-base", 1)
-        self._hints = tools.hints or Watcher(places.home, name)
+        self._hints = tools.hints or Watcher(places.home, name, character.ownership.concerns)
         self.is_pulled = False
         self._settle = character.timing.settle
         self._mark = HomeMark(places.home, name)

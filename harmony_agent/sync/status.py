@@ -61,6 +61,11 @@ class Status:
         """Files that were not in step when last looked."""
         return self._pending
 
+    @property
+    def trouble(self) -> str:
+        """What was last told to hinder, for a person; empty if nothing does."""
+        return self._trouble
+
     def enter(self, phase: str) -> None:
         """A new phase of life has begun."""
         self._phase = phase

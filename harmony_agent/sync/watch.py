@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -80,9 +81,11 @@ class HintSource(Protocol):
 class Watcher:
     """Hints about the folders of `home` that were entered, by inotify."""
 
-    def __init__(self, home: Path, side: str) -> None:
-        """Must be made in the event loop that waits."""
+    def __init__(self, home: Path, side: str, concerns: Callable[[str], bool]) -> None:
+        """Must be made in the event loop that waits. `concerns` says for a path whether a change
+        there is worth a hint; it is called in another thread."""
         self._home = home
+        self._concerns = concerns
         self._side = side
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -166,7 +169,8 @@ class Watcher:
             path = f"{folder}/{name}" if folder else name
             if event.is_moved_from and event.is_directory:
                 self._forget_below(path)  # its watches would report the old path
-            self._hint(path)
+            if self._concerns(path):
+                self._hint(path)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """A watched folder is gone."""

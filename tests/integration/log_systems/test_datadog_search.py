@@ -241,3 +241,13 @@ async def test_a_missing_client_library_is_named(
         Refused, match=r"datadog-api-client is not installed; install harmony-agent\[datadog\]"
     ):
         await datadog_system.search(Query())
+
+
+async def test_redirects_are_not_followed(
+    datadog: DatadogStandIn, datadog_system: LogSystem, datadog_url: str
+) -> None:
+    """The keys go to the configured site and nowhere else."""
+    there = {"Location": f"{datadog_url}/api/v2/logs/analytics/aggregate"}
+    datadog.faults.add(path="/api/v2/logs/", status=307, headers=there)
+    with pytest.raises(Refused, match="307"):
+        await datadog_system.search(Query())

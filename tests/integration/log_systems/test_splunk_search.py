@@ -245,3 +245,16 @@ async def test_a_missing_client_library_is_named(
         Refused, match=r"splunk-sdk is not installed; install harmony-agent\[splunk\]"
     ):
         await splunk_system.search(Query())
+
+
+async def test_a_certificate_of_an_unknown_authority_is_told(
+    splunk_settings: SplunkLogSystem, tmp_path: Path
+) -> None:
+    """splunk-sdk verifies nothing unless it is told to; the search token must not go to anybody."""
+    settings = splunk_settings.model_copy(update={"ca_bundle": None})
+    system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
+    try:
+        with pytest.raises(Refused, match="caBundle"):
+            await system.search(Query())
+    finally:
+        await system.close()

@@ -1,12 +1,9 @@
 """What only a real file system can show."""
 
-import asyncio
 import errno
 import os
-import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -159,52 +156,3 @@ async def test_a_lock_that_is_kept_too_long_is_told(
             await repository.replace("a", b"2", token)
         holder.kill()
     await repository.replace("a", b"2", token)
-
-
-WRITER = """
-import asyncio, sys
-from pathlib import Path
-from harmony_agent.repositories.connect import connect
-from harmony_agent.settings import model
-
-async def main():
-    repository = connect(model.FileRepository(root={root!r}), "System",
-                         scratch=Path("/tmp"), ca_bundle=None)
-    await repository.open()
-    content = await repository.read("counter")
-    token, number = content.token, int(content.data.split(b" ")[0])
-    while True:
-        number += 1
-        body = b"%d " % number + b"x" * 100_000
-        token = await repository.replace("counter", body, token)
-        print(number, flush=True)
-
-asyncio.run(main())
-"""
-
-
-async def test_a_writer_killed_at_any_moment_leaves_a_whole_version(
-    repository: Repository, tmp_path: Path
-) -> None:
-    """After each SIGKILL the file is whole, no acknowledged version is lost, the lock is free."""
-    await repository.create("counter", b"0 ")
-    for round_number in range(6):
-        writer = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            textwrap.dedent(WRITER).format(root=str(tmp_path)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert writer.stdout is not None
-        acknowledged = 0
-        for _ in range(5 + 7 * round_number):
-            acknowledged = int(await writer.stdout.readline())
-        writer.send_signal(signal.SIGKILL)
-        rest = (await writer.communicate())[0].split()
-        acknowledged = int(rest[-1]) if rest else acknowledged
-        content = await repository.read("counter")
-        number, _, body = content.data.partition(b" ")
-        assert int(number) in (acknowledged, acknowledged + 1)
-        assert len(body) == 100_000
-    content = await repository.read("counter")
-    await repository.replace("counter", b"1 ", content.token)

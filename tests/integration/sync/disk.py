@@ -48,8 +48,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def make_disk(folder: Path) -> Disk:
     """Empty folders below `folder`."""
     made = Disk(folder / "home", folder / "state", folder / "store" / "System1")
-    for folder in (made.home, made.state, made.store.parent):
-        folder.mkdir(parents=True)
+    for made_folder in (made.home, made.state, made.store.parent):
+        made_folder.mkdir(parents=True)
     return made
 
 

@@ -33,8 +33,8 @@ def without_node(stored: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def residue(folder: Path) -> list[Path]:
-    """Temporary files below `folder`."""
-    return list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
+    """Temporary files among Harmony's files below `folder`."""
+    return [p for p in folder.rglob(f"{TEMPORARY_PREFIX}*") if p.parent.name != ".harmony-agent"]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Both sides on a real file system with real change events."""
 
 import asyncio
-import os
 import time
 
 from fixtures.harmony import install_home
@@ -53,8 +52,8 @@ async def test_changes_are_noticed_by_events_and_pushed_within_two_seconds(disk:
         await eventually(lambda: "AS2/mdn/received/archive/2026/1.mdn" in disk.stored())
         assert time.monotonic() - began < 3
         began = time.monotonic()
-        os.rename(disk.home / "AS2/mdn/received", disk.home / "AS2/mdn/sent")
-        os.rename(disk.home / "AS2/data/1.id", disk.home / "AS2/data/2.id")
+        (disk.home / "AS2/mdn/received").rename(disk.home / "AS2/mdn/sent")
+        (disk.home / "AS2/data/1.id").rename(disk.home / "AS2/data/2.id")
         wanted = {
             "AS2/data/2.id": b"1@acme again",
             "AS2/mdn/sent/archive/2026/1.mdn": b"processed",

@@ -16,8 +16,9 @@ class MemoryRepository(Repository):
 
     `before` is called with each operation and its path before it takes effect and may raise, or
     change `files` as a foreign writer would; `overwriting` with the path and the content that a
-    `replace` or `delete` is about to end, once its precondition holds. Writes for which `loses_answer` says so take effect
-    and then raise OutcomeUnknown. With `down` everything raises Unavailable.
+    `replace` or `delete` is about to end, once its precondition holds. Writes for which
+    `loses_answer` says so take effect and then raise OutcomeUnknown. With `down` everything
+    raises Unavailable.
     """
 
     kind: ClassVar[str] = "memory"

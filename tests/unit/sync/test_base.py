@@ -82,7 +82,8 @@ async def test_starting_anew_forgets_everything_and_takes_another_identity(tmp_p
         assert await base.held() == {"b": "hash"}
         identity = await base.reset()
         assert identity == await base.identity() != before
-        assert await base.all() == await base.held() == {}
+        assert await base.all() == {}
+        assert await base.held() == {}
 
 
 @pytest.mark.parametrize(

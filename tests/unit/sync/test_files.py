@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,12 @@ def test_a_file_that_changed_meanwhile_is_left_alone(files: HomeFiles, what: str
     """The version expected must still stand there, by content and by stat."""
     expected = write(files, "conf/Options.xml", b"as planned for")
     write(files, "conf/Options.xml", b"changed since")
+    change: dict[str, Callable[[], object]] = {
+        "exchange": lambda: files.exchange("conf/Options.xml", b"ours", expected),
+        "withdraw": lambda: files.withdraw("conf/Options.xml", expected),
+    }
     with pytest.raises(PreconditionFailed):
-        if what == "exchange":
-            files.exchange("conf/Options.xml", b"ours", expected)
-        else:
-            files.withdraw("conf/Options.xml", expected)
+        change[what]()
     assert everything(files.home) == {"conf/Options.xml": b"changed since"}
 
 

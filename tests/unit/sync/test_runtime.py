@@ -154,11 +154,11 @@ async def test_an_emptied_repository_is_filled_again(
 
 
 async def test_a_file_that_fails_stops_no_other(node: Node, repository: MemoryRepository) -> None:
-    """One refused file is told and retried; its neighbors travel."""
+    """Refused files are told and retried; their neighbors travel at once."""
     pod = node("pod")
 
     def refuse(operation: str, path: str) -> None:
-        if path == "AS2/data/bad.id" and operation == "create":
+        if "bad" in path and operation == "create":
             raise Refused("no permission for this one")
 
     repository.before = refuse
@@ -173,6 +173,11 @@ async def test_a_file_that_fails_stops_no_other(node: Node, repository: MemoryRe
         assert "no permission" in pod.section("runtime")["failed"]["AS2/data/bad.id"]
         assert pod.condition("runtime").level is Level.TROUBLE
         assert repository.calls.count(("create", "AS2/data/bad.id")) < 10
+        pod.write("AS2/data/bad.id2", "bad as well")
+        await asyncio.sleep(20)
+        pod.write("AS2/data/good.id", "good")
+        await asyncio.sleep(1.5)
+        assert "AS2/data/good.id" in repository.files
         repository.before = lambda operation, path: None
         await asyncio.sleep(65)
         assert "AS2/data/bad.id" in repository.files

@@ -51,7 +51,7 @@ class Home:
             for path, row in self.rows.items()
             if not starts or any(path == s or path.startswith(f"{s}/") for s in starts)
         }
-        return self._scanner.look(starts or [""], rows, known or {}, care)
+        return self._scanner.look(starts or [""], rows, (known or {}).get, care)
 
     def agree(self) -> None:
         """Take what lies in home into the base."""
