@@ -110,6 +110,7 @@ async def _check_log_system(settings: model.Settings) -> Found:
         node=settings.host,
         state_dir=settings.state_dir,
         ca_bundle=settings.ca_bundle,
+        system=settings.system,
     )
     try:
         return Level.OK, await system.probe()

@@ -125,4 +125,5 @@ def _connect(settings: Settings) -> LogSystem:
         node=settings.host,
         state_dir=settings.state_dir,
         ca_bundle=settings.ca_bundle,
+        system=settings.system,
     )

@@ -36,6 +36,16 @@ def test_arguments_arrive_as_they_were_given(station: Station, shell: tuple[str,
     assert guard.printed == "".join(f"<{argument}>\n" for argument in odd)
 
 
+def test_command_is_never_one_of_the_guards_own_functions(
+    station: Station, shell: tuple[str, ...]
+) -> None:
+    """A command is looked for on the disk, whatever it is called."""
+    station.agent.tell_ready()
+    guard = station.start("say", "words", shell=shell)
+    assert guard.code() == 127
+    assert "harmony-guard: words" not in guard.said
+
+
 @pytest.mark.parametrize("code", [0, 1, 77, 127, 255])
 def test_ends_with_harmonys_own_code(station: Station, code: int, shell: tuple[str, ...]) -> None:
     """The platform sees the code that it would see without the guard."""

@@ -39,7 +39,7 @@ class Running:
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition."""
         async with asyncio.timeout(LIMIT):
-            while not condition():  # noqa: ASYNC110 - conditions of other threads and sockets
+            while not condition():
                 await asyncio.sleep(0.02)
 
     def status(self) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from tests.integration.logs.scripted import ScriptedLogSystem
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, at most 20 s."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -35,7 +35,7 @@ def _connections(server: Server) -> set[Any]:
 async def _until(condition: Callable[[], bool]) -> None:
     """Wait, at most ten seconds, until `condition` holds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nothing tells of uvicorn's connections
+        while not condition():
             await asyncio.sleep(0.01)
 
 

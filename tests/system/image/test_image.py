@@ -135,13 +135,14 @@ for path in pathlib.Path(models.__file__).parent.glob("*.py"):
     [
         S3,
         DATADOG,
-        "import smbclient, s3fs, adlfs, gcsfs, splunklib.client",
+        "import smbclient, aiobotocore.session, google.auth, splunklib.client",
         "import aiohttp, azure.storage.blob.aio, azure.identity.aio",
         "import harmony_agent.logs.systems.datadog_sdk",
+        "from harmony_agent.repositories import azureblob, file, gcpbucket, s3, smb",
         "import zoneinfo; zoneinfo.ZoneInfo('America/New_York')",
         "import ssl; assert ssl.create_default_context().get_ca_certs()",
     ],
-    ids=["s3", "datadog", "sdks", "azure", "search", "zones", "authorities"],
+    ids=["s3", "datadog", "sdks", "azure", "search", "connectors", "zones", "authorities"],
 )
 def test_nothing_is_missing(podman: Podman, code: str) -> None:
     """What was taken out of the libraries is what the agent never loads."""
