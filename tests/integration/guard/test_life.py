@@ -211,7 +211,7 @@ def test_ending_guard_does_not_hold_its_output_open(station: Station) -> None:
     station.agent.tell_ready()
     started = time.monotonic()
     ended = subprocess.run(
-        ["sh", "-c", f"sh {station.script} echo up 2>&1 | cat"],
+        ["sh", "-c", f"sh {station.script} sh -c 'sleep 0.2; echo up' 2>&1 | cat"],
         env={**os.environ, "HARMONY_AGENT_SIGNAL_DIR": str(station.directory)},
         capture_output=True,
         text=True,
@@ -220,6 +220,29 @@ def test_ending_guard_does_not_hold_its_output_open(station: Station) -> None:
     )
     assert ended.stdout == "up\n"
     assert time.monotonic() - started < 0.9  # a `sleep` of the watcher takes a second
+
+
+def test_standard_input_is_harmonys(station: Station, shell: tuple[str, ...]) -> None:
+    """A command that reads gets what the guard gets, although it runs in the background."""
+    station.agent.tell_ready()
+    ended = subprocess.run(
+        [*shell, station.script, "cat"],
+        env={**os.environ, "HARMONY_AGENT_SIGNAL_DIR": str(station.directory)},
+        input="words\n",
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    assert ended.stdout == "words\n"
+
+
+def test_closed_standard_input_is_no_obstacle(station: Station, shell: tuple[str, ...]) -> None:
+    """A guard that was started without standard input starts Harmony with an empty one."""
+    station.agent.tell_ready()
+    closing = ("sh", "-c", 'exec "$@" <&-', "sh")
+    guard = station.start("cat", shell=shell, prefix=closing)
+    assert guard.code() == 0, guard.said
 
 
 def test_costs_next_to_no_cpu(station: Station) -> None:

@@ -79,7 +79,7 @@ def test_size_is_as_expected(podman: Podman, capsys: pytest.CaptureFixture[str])
     whole = podman.inspect_image(IMAGE)["Size"] / 2**20
     with capsys.disabled():
         sys.stdout.write(f"\nimage {whole:.0f} MiB, agent and libraries {environment:.0f} MiB\n")
-    assert environment < 180
+    assert environment < 130
 
 
 def _python(podman: Podman, code: str) -> str:

@@ -72,6 +72,7 @@ class Node:
         """The agent starts; Harmony only once the first pull is done."""
         sync = await self._stack.enter_async_context(self.bench.configuration(list_interval=60))
         await sync.first_pull()
+        self.seen.update(self.bench.owned().values())
         await self._stack.enter_async_context(running(sync))
 
     async def stop(self) -> None:
