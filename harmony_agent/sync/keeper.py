@@ -199,7 +199,8 @@ class Keeper:
     ) -> Report | None:
         """Look at `paths` (None: everything) and do what there is to do; None if it failed."""
         self._status.began()
-        self._look_at = None
+        if self._look_at is not None and self._look_at <= self._clock():
+            self._look_at = None
         may_retry = sure or self._work_retry.is_due()
         try:
             if paths is None or paths:
@@ -250,7 +251,13 @@ class Keeper:
         waits = list(report.plan.unsure.values())
         if report.plan.restless:
             waits.append(self._timing.settle)
-        self._look_at = self._clock() + min(waits) if waits else None
+        self._look_at = self._next_look(min(waits)) if waits else None
+
+    def _next_look(self, wait: float) -> float:
+        """When to look again at what is not at rest: a look that is planned is not put off, or
+        steady traffic would put it off for ever."""
+        due = self._clock() + wait
+        return due if self._look_at is None else min(self._look_at, due)
 
     def _idle(self) -> float:
         """Seconds until something is due without a hint."""

@@ -50,6 +50,20 @@ async def test_a_message_id_is_mirrored_within_two_seconds(
         assert repository.owned() == {"AS3/data/AS3msgs.txt": b"1\n2\n"}
 
 
+async def test_steady_traffic_puts_no_message_id_off(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """With a new file every tenth of a second each is mirrored within two seconds all the same."""
+    pod = node("pod")
+    async with pod.runtime() as mirror, running(mirror):
+        await asyncio.sleep(5)
+        for number in range(100):
+            pod.write(f"AS2/data/{number}.id", f"{number}@acme")
+            await asyncio.sleep(0.1)
+            due = {f"AS2/data/{n}.id" for n in range(number - 20)}
+            assert due <= repository.owned().keys()
+
+
 async def test_nothing_is_written_without_the_lease(
     node: Node, repository: MemoryRepository
 ) -> None:
