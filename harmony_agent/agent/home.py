@@ -1,9 +1,11 @@
 """Whether this home's first pull was completed with this state directory."""
 
+import os
 import uuid
 from pathlib import Path
 
 from harmony_agent.core.durable import write_durably
+from harmony_agent.core.errors import Refused
 
 __all__ = ["Home"]
 
@@ -22,12 +24,17 @@ class Home:
     def was_pulled(self) -> bool:
         """Whether the first pull of this very home is done: the agent is restarting beside it.
 
-        Raises OSError if either can't be read.
+        Raises Refused if either can't be read.
         """
         try:
             return self._in_home.read_bytes() == self._in_state.read_bytes()
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise Refused(
+                f"{error.filename} can't be read: {error.strerror}; make it readable for user "
+                f"{os.geteuid()}"
+            ) from error
 
     def mark_pulled(self) -> None:
         """Remember that the first pull is done. Raises OSError if it can't be remembered."""

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -73,7 +74,7 @@ def load(
     _conceal_secrets(found["api_token"], *parts.values(), report=report)
     if report.mistakes:
         raise SettingsError(report.mistakes)
-    settings = _assemble(found, parts, host, environ.get("TZ") or None)
+    settings = _assemble(found, parts, host, _time_zone(environ.get("TZ"), report))
     return settings, tuple(report.warnings)
 
 
@@ -134,6 +135,24 @@ def _host(given: str | None, report: Report) -> str:
             "set HARMONY_AGENT_HOST or docker run --hostname",
         )
     return host
+
+
+def _time_zone(name: str | None, report: Report) -> str | None:
+    """Harmony's zone by its IANA name; None leaves local time to the C library, which also knows
+    POSIX rules such as CET-1CEST."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name.removeprefix(":")).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        report.warning(
+            "environment",
+            "TZ",
+            f"{name!r} is not a time zone of the IANA database",
+            "times of Harmony's log are read as the system reads this TZ; set one such as "
+            "Europe/Berlin, the same as Harmony's",
+        )
+        return None
 
 
 def _check_ca_bundle(bundle: Path | None, report: Report) -> None:

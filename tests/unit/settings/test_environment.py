@@ -129,6 +129,23 @@ def test_a_random_container_name_gives_a_warning(tmp_path: Path) -> None:
     assert any("random container name" in str(warning) for warning in warnings)
 
 
+@pytest.mark.parametrize("zone", ["CET-1CEST", "Nowhere/City", "/etc/localtime", "../x", "\x00"])
+def test_an_unknown_time_zone_is_warned_about_and_left_to_the_system(
+    tmp_path: Path, zone: str
+) -> None:
+    """A TZ that is no IANA name never stops the agent."""
+    environ = {
+        "CLEO_SYSTEM_NAME": "S",
+        "CLEO_SECRETS_MOUNT_POINT": str(write_secrets(tmp_path / "secrets")),
+        "HARMONY_AGENT_HOST": "harmony-1",
+        "TZ": zone,
+    }
+    found, warnings = load(environ)
+    assert found.time_zone is None
+    assert any(warning.key == "TZ" for warning in warnings)
+    assert load({**environ, "TZ": ":Europe/Berlin"})[0].time_zone == "Europe/Berlin"
+
+
 def test_every_variable_has_a_usable_default_and_a_flag_of_its_own() -> None:
     """The table is consistent: defaults can be read, names and flags are unique."""
     for variable in VARIABLES:
