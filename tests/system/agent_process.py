@@ -192,7 +192,10 @@ def run_command(
     layout: Layout, *arguments: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a `harmony-agent` command to its end, at most 60 s."""
-    environment: Mapping[str, str] = layout.environment(**environ)
+    # Some commands serve probes while they work: on a free port, since other tests run beside.
+    environment: Mapping[str, str] = layout.environment(
+        **{"HARMONY_AGENT_BIND": "127.0.0.1:0", **environ}
+    )
     return subprocess.run(
         [EXECUTABLE, *arguments],
         env=environment,
