@@ -7,12 +7,13 @@ from functools import partial
 from typing import Final
 
 from harmony_agent.agent.directories import check_directories
+from harmony_agent.agent.fleet import survey
 from harmony_agent.core.errors import AgentError
 from harmony_agent.core.threads import Workers
 from harmony_agent.license.classify import Refusal, Verified
 from harmony_agent.license.identity import identify
 from harmony_agent.license.mailroom import Mailroom
-from harmony_agent.license.serial import vlproxy_pattern
+from harmony_agent.license.serial import admits, instance_serial, vlproxy_pattern
 from harmony_agent.license.verifier import Verifier
 from harmony_agent.license.verifier import connect as connect_services
 from harmony_agent.lifecycle.health import Condition, Level
@@ -71,6 +72,7 @@ def _checks(settings: model.Settings) -> dict[str, Check]:
         checks["log-system"] = partial(_check_log_system, settings)
     if settings.license is not None:
         checks["license"] = partial(_check_license, settings, settings.license)
+        checks["serials"] = partial(_check_serials, settings, settings.license)
         checks["ticket-service"] = partial(_check_ticket_service, settings, settings.license)
         checks["mail"] = partial(_check_mail, settings)
     return checks
@@ -129,12 +131,29 @@ async def _check_license(settings: model.Settings, license_: model.LicenseSettin
     )
     meaning = (await verifier.attempt()).meaning
     if isinstance(meaning, Verified):
-        serial = license_.serial or meaning.serial
-        pattern = f"; VLProxy's pattern is {vlproxy_pattern(serial)}" if serial else ""
-        return Level.OK, f"verified by {license_.url}{pattern}"
+        told = f"; its serial is {meaning.serial}" if meaning.serial else ""
+        return Level.OK, f"verified by {license_.url}{told}"
     if isinstance(meaning, Refusal):
         return Level.FAILED, meaning.cause
     return Level.FAILED, f"{meaning.cause}; a new Harmony would start with its grace period"
+
+
+async def _check_serials(settings: model.Settings, license_: model.LicenseSettings) -> Found:
+    """Whether VLProxy would admit every instance that the repositories know of."""
+    fleet = await survey(settings)
+    serial = license_.serial or fleet.serial
+    if serial is None:
+        return Level.TROUBLE, (
+            "the serial is not known yet, so neither is VLProxy's pattern: set HARMONY_AGENT_SERIAL"
+        )
+    pattern = vlproxy_pattern(serial)
+    instances = [instance_serial(serial, host) for host in fleet.hosts]
+    outside = [instance for instance in instances if not admits(pattern, instance)]
+    if outside:
+        return Level.FAILED, f"VLProxy's pattern {pattern} does not admit {', '.join(outside)}"
+    if fleet.unseen:
+        return Level.TROUBLE, f"not all instances are known: {'; '.join(fleet.unseen)}"
+    return Level.OK, f"VLProxy's pattern {pattern} admits {', '.join(instances)}"
 
 
 async def _check_ticket_service(settings: model.Settings, license_: model.LicenseSettings) -> Found:

@@ -67,11 +67,13 @@ class NoAnswer:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer over verified TLS: its status, its body (None: broken off or longer than the
-    limit), the time of its Date header in seconds since 1970 (None: none, or not readable)."""
+    limit), the time of its Date header in seconds since 1970 (None: none, or not readable), the
+    seconds that its Retry-After header asks to wait (None as well)."""
 
     status: int
     body: bytes | None = b""
     date: float | None = None
+    retry_after: float | None = None
 
 
 Happening = NoAnswer | Answer

@@ -166,33 +166,45 @@ class TicketClient:
         message = f"Cleo's ticket service answered HTTP {happening.status}"
         if 400 <= happening.status < 500 and happening.status not in (408, 425, 429):
             raise Refused(message)
-        raise Unavailable(message)
+        raise Unavailable(message, retry_after=happening.retry_after)
 
 
 async def _read(response: httpx.Response, deadline: float) -> Answer:
     """Once the head is there the service has answered: a body that breaks off, or drips on until
     the deadline, is its own fault."""
-    date = _date_of(response)
+    date = _moment(response.headers.get("Date", ""))
+    wait = _retry_after(response.headers.get("Retry-After", ""), date)
     content = b""
     try:
         async with asyncio.timeout_at(deadline):
             async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > _BODY_LIMIT:
-                    return Answer(response.status_code, None, date)
+                    return Answer(response.status_code, None, date, wait)
     except (httpx.HTTPError, OSError):
-        return Answer(response.status_code, None, date)
+        return Answer(response.status_code, None, date, wait)
     finally:
         await response.aclose()
-    return Answer(response.status_code, content, date)
+    return Answer(response.status_code, content, date, wait)
 
 
-def _date_of(response: httpx.Response) -> float | None:
+def _moment(header: str) -> float | None:
+    """An HTTP date in seconds since 1970; None if it is none."""
     try:
-        date = parsedate_to_datetime(response.headers.get("Date", ""))
+        date = parsedate_to_datetime(header)
     except ValueError:
         return None
     return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+
+
+def _retry_after(header: str, date: float | None) -> float | None:
+    """Seconds or an HTTP date (RFC 9110, section 10.2.3), counted from the answer's own Date, since
+    our clock may be wrong; None if it is neither, or bygone."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    until = _moment(text)
+    return None if until is None or date is None or until <= date else until - date
 
 
 def _ticket_number(body: bytes | None) -> str:

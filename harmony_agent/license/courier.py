@@ -7,30 +7,45 @@ the same: an administrator told twice is better than one not told.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import Counter
 
 from harmony_agent.core.backoff import Backoff
-from harmony_agent.core.errors import AgentError
+from harmony_agent.core.errors import AgentError, Unavailable
 from harmony_agent.license import metrics
 from harmony_agent.license.claims import TAKEOVER, Claim, Claims, Taken
 from harmony_agent.license.machine import OpenTicket, SendMail
 from harmony_agent.license.record import Outage
 from harmony_agent.repositories.layout import CONTROL
 
-__all__ = ["Courier"]
+__all__ = ["Courier", "Done"]
 
 log = logging.getLogger(__name__)
 
-_RETRY_CEILING: Final = 300.0  # seconds between attempts at most
+_RETRY_CEILING: Final = 300.0  # seconds between attempts at most, unless asked for more
+_LONGEST_REQUEST: Final = 6 * 3600.0  # seconds that a Retry-After is obeyed: four days are short
+_REMEMBERED: Final = 20  # mails and tickets in the history
 _MAILS: Final = f"{CONTROL}/mails"
 _TICKETS: Final = f"{CONTROL}/tickets"
 _TICKET: Final = "ticket"
 _DONE: Final = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A mail that is out or a ticket that is open: when (seconds since 1970), what, for which
+    outage, by which node, and the ticket's number."""
+
+    at: float
+    what: str
+    outage: str
+    node: str
+    outcome: str
 
 
 @dataclass
@@ -44,6 +59,7 @@ class _Job:
     work: Callable[[Outage], Awaitable[str]]
     outcome: str | None = None
     state: str = "waiting"
+    retry_after: float | None = None
 
     @property
     def claim(self) -> str:
@@ -59,25 +75,32 @@ class Courier:
     `mail` composes and sends the mail of a kind; `ticket` opens a ticket and gives its number;
     both raise AgentError. `is_shared` tells whether an outage's id stands in the repository:
     without it there is no ticket. `on_ticket` hears the number, whichever node opened it.
-    `claims` is None where no repository is configured: there is one node then.
+    `claims` is None where no repository is configured: there is one node then. `node` is this one,
+    `now` the time in seconds since 1970.
     """
 
     def __init__(
         self,
         claims: Claims | None,
         *,
+        node: str,
+        now: Callable[[], float],
         mail: Callable[[str, Outage], Awaitable[None]],
         ticket: Callable[[OpenTicket, Outage], Awaitable[str]],
         is_shared: Callable[[str], bool],
         on_ticket: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._claims = claims
+        self._node = node
+        self._now = now
         self._mail = mail
         self._open_ticket = ticket
         self._is_shared = is_shared
         self._on_ticket = on_ticket
         self._jobs: dict[str, _Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._history: deque[Done] = deque(maxlen=_REMEMBERED)
+        self._ending = asyncio.Event()
 
     def mail(self, letter: SendMail) -> None:
         """See to it that this mail is sent."""
@@ -113,7 +136,9 @@ class Courier:
                 self._drop(name)
 
     async def flush(self, limit: float) -> None:
-        """Give pending mails `limit` seconds; the process is about to end."""
+        """Give pending mails `limit` seconds; the process is about to end, so they are tried at
+        once, and without a claim where none can be had."""
+        self._ending.set()
         mails = [task for name, task in self._tasks.items() if name != _TICKET]
         if mails:
             await asyncio.wait(mails, timeout=limit)
@@ -128,6 +153,23 @@ class Courier:
     def status(self) -> dict[str, Any]:
         """Each mail and the ticket of this outage, and how far it has come."""
         return {name: job.state for name, job in self._jobs.items()}
+
+    @property
+    def history(self) -> tuple[Done, ...]:
+        """What was done lately, by this node or another, the oldest first."""
+        return tuple(self._history)
+
+    def recall(self, history: Iterable[Done]) -> None:
+        """Take up the history of an earlier process."""
+        self._history.clear()
+        self._history.extend(history)
+
+    async def purge(self, running: Collection[str]) -> None:
+        """Delete old claims of outages other than these. Raises the repository's errors."""
+        if self._claims is not None:
+            purged = await self._claims.purge((_MAILS, _TICKETS), running)
+            if purged:
+                log.info("deleted old mail and ticket records", extra={"files": purged})
 
     def finished(self) -> frozenset[str]:
         """The mails that are out, sent by this node or by another."""
@@ -145,14 +187,15 @@ class Courier:
     def _drop(self, name: str) -> None:
         self._jobs.pop(name, None)
         task = self._tasks.pop(name, None)
-        if task is not None:
+        # A ticket's own number may bring the news that its outage is over: that task goes on.
+        if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     async def _see_to(self, job: _Job) -> None:
         backoff = Backoff(first=5.0, ceiling=_RETRY_CEILING, floor=1.0)
         try:
-            while not await self._attempt(job):  # noqa: ASYNC110 - attempts, not polling
-                await asyncio.sleep(backoff.next())
+            while not await self._attempt(job):
+                await self._pause(backoff.next(job.retry_after))
             if job.name == _TICKET and job.outcome is not None:
                 await self._on_ticket(job.outage.id, job.outcome)
         except Exception:
@@ -160,11 +203,23 @@ class Courier:
             job.state = "failed"
             log.exception("a mail or ticket could not be made", extra={"job": job.name})
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait; the process's end cuts it short, once."""
+        if self._ending.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+
     async def _attempt(self, job: _Job) -> bool:
         """One attempt; whether the job is done, here or by another node."""
+        job.retry_after = None
         try:
             job.state = await self._advance(job)
         except AgentError as error:
+            if isinstance(error, Unavailable) and error.retry_after is not None:
+                job.retry_after = min(error.retry_after, _LONGEST_REQUEST)
             told = "done, but the other nodes can't be told" if job.outcome else "tried again"
             job.state = f"{told}: {error}"
             log.warning("%s", error, extra={"job": job.name, "outage": job.outage.id})
@@ -179,11 +234,18 @@ class Courier:
                 return f"node {claim.owner} is at it"
             if taken is Taken.DONE:
                 job.outcome = claim.outcome
+                self._note(job, claim.outcome or "", claim.owner, claim.at)
                 return _DONE
             job.outcome = await job.work(job.outage)
+            self._note(job, job.outcome, self._node, self._now())
         if self._claims is not None:
             await self._claims.complete(job.claim, job.outcome)
         return _DONE
+
+    def _note(self, job: _Job, outcome: str, node: str, at: float) -> None:
+        done = Done(at, job.name, job.outage.id, node, outcome)
+        if all((d.what, d.outage) != (done.what, done.outage) for d in self._history):
+            self._history.append(done)
 
     async def _take(self, job: _Job) -> tuple[Taken, Claim]:
         if self._claims is None:
@@ -192,7 +254,8 @@ class Courier:
             return await self._claims.take(job.claim)
         except AgentError:
             waited = asyncio.get_running_loop().time() - job.since
-            if job.name == _TICKET or waited < TAKEOVER:
+            hurried = self._ending.is_set() or waited >= TAKEOVER
+            if job.name == _TICKET or not hurried:
                 raise
             return Taken.MINE, Claim(self._claims.node)
 

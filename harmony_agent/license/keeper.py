@@ -14,6 +14,7 @@ from harmony_agent.core.errors import Absent, OutcomeUnknown
 from harmony_agent.core.threads import Workers
 from harmony_agent.license import metrics
 from harmony_agent.license.clock import Meter, Moment
+from harmony_agent.license.courier import Done
 from harmony_agent.license.identity import LicenseIdentity
 from harmony_agent.license.record import EMPTY, OutageKind, Record, salvage
 from harmony_agent.repositories.interface import Repository, Token
@@ -35,13 +36,14 @@ _RECORD: Final = TypeAdapter(Record)
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What one node remembers across restarts: its copy of the record, which outage counts and
-    how much of it has elapsed, the mails asked for, and the time."""
+    how much of it has elapsed, the mails asked for, the time, and the mails and tickets of late."""
 
     record: Record
     moment: Moment
     counts: OutageKind | None = None
     meter: Meter | None = None
     mailed: tuple[str, ...] = ()
+    history: tuple[Done, ...] = ()
 
 
 Parsed = TypeVar("Parsed")

@@ -54,6 +54,8 @@ _HELD_RETRY: Final = 5.0  # between looks at a repository that a judgement waits
 _START_PATIENCE: Final = 30.0  # a pod's network may come up after its containers
 _LAST_MINUTE: Final = 60.0  # before the end of the grace there is one more attempt
 _FLUSH_LIMIT: Final = 10.0  # for the last mail, while Harmony ends
+_HOUSEKEEPING: Final = 86400.0  # between purges of bygone outages' claims
+_HOUSEKEEPING_LIMIT: Final = 120.0  # for one purge
 _STALLED: Final = 1200.0  # liveness: the longest sleep and twice the longest turn
 
 
@@ -118,7 +120,9 @@ class LicenseLoop:
         self._delivered = frozenset[str]()  # mails of this outage that are out
         self._saved: tuple[object, ...] = ()
         self._courier = Courier(
-            None if repository is None else Claims(host, repository),
+            None if repository is None else Claims(host, repository, self._now),
+            node=host,
+            now=self._now,
             mail=self._send_mail,
             ticket=self._open_ticket,
             is_shared=self._is_shared,
@@ -139,14 +143,21 @@ class LicenseLoop:
     async def run(self) -> None:
         """Verify for ever. Raises LicenseOver when Harmony has been told to end."""
         self._health.register_loop(reporting.NAME, _STALLED)
+        housekeeping: asyncio.Task[None] | None = None
         try:
             await self._begin(self._settings)
+            self._courier.recall(self._session.history)
+            if self._mailroom.missing is not None:
+                log.warning("%s; nobody hears of trouble with the license", self._mailroom.missing)
+            housekeeping = asyncio.create_task(self._keep_house(), name="license housekeeping")
             self._health.sections[reporting.NAME] = lambda: self._report().to_json()
             while True:
                 await self._turn()
                 self._health.beat(reporting.NAME)
                 await self._sleep()
         finally:
+            if housekeeping is not None:
+                housekeeping.cancel()
             self._health.retire_loop(reporting.NAME)
             await self._courier.close()
             self._place.worker.close()
@@ -166,11 +177,12 @@ class LicenseLoop:
         self._mail_problem_told = False
         if settings == self._settings:
             return
-        before, license_before = self._standing, self._session.license_id
-        await self._begin(settings)
-        if self._session.license_id == license_before:
-            self._standing = before
-        else:
+        async with self._changing:
+            before, license_before = self._standing, self._session.license_id
+            await self._begin(settings)
+            if self._session.license_id == license_before:
+                self._standing = before
+                return
             log.info("the license was replaced by another one, which is verified now")
             self._courier.follow(None)
             self._standing = replace(machine.forget_license(before), record=self._standing.record)
@@ -180,12 +192,17 @@ class LicenseLoop:
             await self._apply_rotation(*self._rotation)
         if self._clock.boottime() >= self._next_attempt:
             await self._attempt()
-        elif self._standing.state is State.UNVERIFIED and self._last is not None:
+            return
+        if self._standing.state is State.UNVERIFIED and self._last is not None:
             await self._judge(self._last)
+            return
+        moment, policy = self._session.timekeeper.moment(), self._session.policy
+        if machine.would_end(self._standing, moment, policy):
+            # Another node may have verified it in the last minute.
+            await self._reconcile(lambda standing: machine.tick(standing, moment, policy))
         else:
             async with self._changing:
-                moment = self._session.timekeeper.moment()
-                await self._follow(*machine.tick(self._standing, moment, self._session.policy))
+                await self._follow(*machine.tick(self._standing, moment, policy))
 
     async def _attempt(self) -> None:
         meaning = await self._verify()
@@ -250,7 +267,7 @@ class LicenseLoop:
             self._courier.follow(None)
             self._delivered = frozenset()
         self._standing = standing
-        self._courier.follow(standing.outage)
+        self._courier.follow(standing.case)
         for effect in effects:
             self._do(effect)
         await self._remember(attempted=attempted)
@@ -283,6 +300,7 @@ class LicenseLoop:
         signal = ExitSignal(stop.reason, stop.message)
         await self._on_exit(signal)
         await self._courier.flush(_FLUSH_LIMIT)
+        await self._remember(attempted=False)  # else each later start would mail again
         raise LicenseOver(signal)
 
     async def _remember(self, *, attempted: bool) -> None:
@@ -292,7 +310,8 @@ class LicenseLoop:
         if standing.state is State.UNVERIFIED:
             return  # a copy found at the next start has to mean that something is known
         self._delivered |= standing.mailed & self._courier.finished()
-        key = (standing.record, standing.counts, self._delivered)
+        history = self._courier.history
+        key = (standing.record, standing.counts, self._delivered, history)
         if not attempted and key == self._saved:
             return
         self._saved = key
@@ -303,11 +322,13 @@ class LicenseLoop:
                 standing.counts,
                 standing.meter,
                 tuple(sorted(self._delivered)),
+                history,
             )
         )
 
     async def _send_mail(self, kind: str, outage: Outage) -> None:
-        left = machine.remaining(self._standing, self._session.policy)
+        moment = self._session.timekeeper.moment()
+        left = machine.remaining(self._standing, self._session.policy, moment)
         facts = Facts(
             system=self._place.system,
             node=self._place.host,
@@ -317,7 +338,8 @@ class LicenseLoop:
             cause=self._standing.cause or outage.cause,
             fault=self._last.fault if isinstance(self._last, Unreached) else Fault.CUSTOMER,
             left=left or 0.0,
-            now=self._session.timekeeper.moment().now,
+            now=moment.now,
+            time_zone=self._mailroom.time_zone,
         )
         await self._mailroom.send(kind, facts)
 
@@ -339,15 +361,43 @@ class LicenseLoop:
 
     async def _note_ticket(self, outage_id: str, number: str) -> None:
         """Write the ticket's number into the shared record, for status and later mails."""
+        await self._reconcile(
+            lambda standing: (
+                replace(standing, record=standing.record.with_ticket(outage_id, number)),
+                [],
+            )
+        )
+
+    async def _reconcile(self, change: Callable[[Standing], Step]) -> None:
+        """Change the standing together with what the repository has, without an attempt."""
         async with self._changing:
             before = self._standing
 
             def decide(record: Record, _: History) -> Step:
-                return replace(before, record=record.with_ticket(outage_id, number)), []
+                return change(replace(before, record=record))
 
-            now = self._session.timekeeper.moment().now
-            settled = await self._session.ledger.settle(before.record, now, decide)
+            settled = await self._session.ledger.settle(before.record, self._now(), decide)
             await self._follow(*settled)
+            if before.outage is not None and self._standing.outage is None:
+                # Another node has verified the license meanwhile: that is to be judged now.
+                self._next_attempt = self._clock.boottime()
+                self._wake.set()
+
+    async def _keep_house(self) -> None:
+        """Delete what the repository holds of bygone outages, about once a day."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            if self._standing.state is State.UNVERIFIED:
+                continue  # it is not known which outages run
+            cases = (*self._standing.record.outages, self._standing.case)
+            try:
+                async with asyncio.timeout(_HOUSEKEEPING_LIMIT):
+                    await self._courier.purge({case.id for case in cases if case is not None})
+            except (AgentError, TimeoutError) as error:
+                log.warning("old mail and ticket records can't be deleted now: %s", error)
+
+    def _now(self) -> float:
+        return self._session.timekeeper.moment().now
 
     def _show(self) -> None:
         reporting.show(self._report(), self._health)
@@ -356,10 +406,11 @@ class LicenseLoop:
         moment = self._session.timekeeper.moment()
         return reporting.Report(
             standing=self._standing,
-            policy=self._session.policy,
+            left=machine.remaining(self._standing, self._session.policy, moment),
             now=moment.now,
             next_attempt=moment.now + max(0.0, self._next_attempt - moment.boot),
             errands=self._courier.status(),
+            history=self._courier.history,
             mail_problem=self._mailroom.missing,
         )
 

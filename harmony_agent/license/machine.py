@@ -11,6 +11,7 @@ out. It knows no network, no files and no clock of its own.
 `refused` and `over` end Harmony. A later start that is verified goes to `valid` from either.
 """
 
+import uuid
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Final
@@ -44,6 +45,7 @@ __all__ = [
     "remaining",
     "seconds_to_next_event",
     "tick",
+    "would_end",
 ]
 
 _DAY: Final = 86400.0
@@ -51,6 +53,9 @@ _LAST_WARNING: Final = 4 * 3600.0
 _BORROWED_SLACK: Final = 3600.0  # on top of the interval: the other node may be a little late
 
 _ENDED_KEPT: Final = 8  # an outage is long over when that many came after it
+
+_REFUSED_MAIL: Final = "refused"
+_REJECTIONS: Final = uuid.UUID("6b2f6f0e-1f0b-5d5e-9c0e-2f6d9f1f7a77")  # names cases by uuid5
 
 
 class State(StrEnum):
@@ -100,8 +105,9 @@ class Standing:
 
     `counts` is the kind of outage that counts here, `meter` how much of it has elapsed, `mailed`
     the mails asked for in it. Record, counts, meter and mailed survive a restart. `verified_here`
-    means: verified by this very process. `ran_valid`: this Harmony runs since the license before
-    this one was valid. `failing_since`: the first failure that could not be judged yet.
+    means: verified by this very process. `ran_before`: this Harmony runs since the license before
+    this one let it, and `notice` is the outage which that one was in.
+    `failing_since`: the first failure that could not be judged yet.
     """
 
     record: Record = EMPTY
@@ -110,7 +116,8 @@ class Standing:
     mailed: frozenset[str] = frozenset()
     state: State = State.UNVERIFIED
     verified_here: bool = False
-    ran_valid: bool = False
+    ran_before: bool = False
+    notice: Outage | None = None
     failing_since: float | None = None
     cause: str = ""
 
@@ -119,10 +126,15 @@ class Standing:
         """The outage that counts here."""
         return self.record.outage(self.counts) if self.counts is not None else None
 
+    @property
+    def case(self) -> Outage | None:
+        """What the administrator is written about: the outage, or the refusal at a first start."""
+        return self.outage or _case_of(self.record)
+
 
 @dataclass(frozen=True, slots=True)
 class SendMail:
-    """The administrator has to know; `kind` names the mail within its outage."""
+    """The administrator has to know; `kind` names the mail within its outage (`Standing.case`)."""
 
     kind: str
     outage: Outage
@@ -178,24 +190,35 @@ def tick(standing: Standing, moment: Moment, policy: Policy) -> Step:
     return _in_outage(standing, outage, moment, policy)
 
 
+def would_end(standing: Standing, moment: Moment, policy: Policy) -> bool:
+    """Whether `tick` would stop Harmony now."""
+    return any(isinstance(effect, Stop) for effect in tick(standing, moment, policy)[1])
+
+
 def forget_license(standing: Standing) -> Standing:
-    """The standing after a rotation: another license starts afresh, but a Harmony that runs since
-    the license before was valid is not stopped at once by a mistake in the new one."""
-    return Standing(ran_valid=standing.state is State.VALID)
+    """The standing after a rotation: another license starts afresh, but a mistake in it does not
+    stop a running Harmony at once: it has four days, or what is left of the grace it is in."""
+    outage = standing.outage if standing.state is State.GRACE else None
+    return Standing(ran_before=standing.state in _RUNNING, notice=outage)
 
 
 def goes_on(before: Standing, after: Standing) -> bool:
-    """Whether the same outage counts before and after; it may have turned out to be older."""
-    if before.meter is None or after.meter is None or before.counts is not after.counts:
+    """Whether the same outage or refusal counts before and after; it may have turned out to be
+    older."""
+    if before.counts is not after.counts:
         return False
+    if before.meter is None or after.meter is None:
+        return before.record.rejection is not None and after.record.rejection is not None
     return after.outage is not None and after.meter.start <= before.meter.start
 
 
-def remaining(standing: Standing, policy: Policy) -> float | None:
-    """Seconds of grace that are left; None outside of grace."""
+def remaining(standing: Standing, policy: Policy, moment: Moment | None = None) -> float | None:
+    """Seconds of grace that are left at `moment`, or were at the last judgement; None outside of
+    grace."""
     if standing.state is not State.GRACE or standing.meter is None:
         return None
-    return max(0.0, policy.grace - standing.meter.elapsed)
+    meter = standing.meter if moment is None else standing.meter.at(moment)
+    return max(0.0, policy.grace - meter.elapsed)
 
 
 def seconds_to_next_event(standing: Standing, policy: Policy) -> float | None:
@@ -215,7 +238,8 @@ def _verified(standing: Standing, meaning: Verified, around: Surroundings) -> St
     at = max(around.moment.now, last.at)
     ended = (*(o.id for o in before.outages), *last.ended)[:_ENDED_KEPT]
     success = Success(at, around.node, meaning.serial or last.serial, ended)
-    effects: list[Effect] = [SendMail("verified-again", o) for o in before.outages[:1]]
+    told = (*before.outages, _case_of(before) or standing.notice)[0]
+    effects: list[Effect] = [SendMail("verified-again", told)] if told is not None else []
     return Standing(record=Record(success), state=State.VALID, verified_here=True), effects
 
 
@@ -231,8 +255,10 @@ def _not_verified(
             else _settle_silence(standing, around, policy)
         )
         if settled is not None:
-            return settled, _stop_if_rejected(settled)
-        kind = OutageKind.REFUSED if isinstance(meaning, Refusal) else OutageKind.UNREACHABLE
+            return _stop_if_rejected(settled)
+        # A rejection that did not settle it: a newcomer was refused, and this Harmony has notice.
+        refused = isinstance(meaning, Refusal) or standing.record.rejection is not None
+        kind = OutageKind.REFUSED if refused else OutageKind.UNREACHABLE
         outage = _open(kind, standing, around)
     standing, effects = _in_outage(
         _join(standing, outage, around.moment), outage, around.moment, policy
@@ -262,7 +288,7 @@ def _running_outage(standing: Standing) -> Outage | None:
 
 def _settle_refusal(standing: Standing, meaning: Refusal, around: Surroundings) -> Standing | None:
     """What a refusal means while no outage runs; None: an outage begins."""
-    if standing.record.success is not None or standing.ran_valid:
+    if standing.record.success is not None or standing.ran_before:
         return None
     if around.history is History.AWAITED:
         return _waiting(standing, around)
@@ -282,10 +308,12 @@ def _settle_silence(standing: Standing, around: Surroundings, policy: Policy) ->
     fresh = since is not None and since <= policy.interval + _BORROWED_SLACK
     if standing.verified_here or fresh:
         return replace(standing, state=State.VALID, counts=None, meter=None, mailed=frozenset())
-    if standing.record.rejection is not None:
+    if standing.record.rejection is not None and not standing.ran_before:
         said = standing.record.rejection
         cause = Refusal(said.status, said.message).cause
         return replace(standing, state=State.REFUSED, cause=cause)
+    if standing.record.rejection is not None:
+        return None
     return _waiting(standing, around) if around.history is History.AWAITED else None
 
 
@@ -298,16 +326,33 @@ def _waiting(standing: Standing, around: Surroundings) -> Standing:
     )
 
 
-def _stop_if_rejected(standing: Standing) -> list[Effect]:
-    if standing.state is not State.REFUSED:
-        return []
-    return [Stop("license-refused", f"{standing.cause}. Harmony may not run on it.")]
+def _stop_if_rejected(standing: Standing) -> Step:
+    case = standing.case
+    if standing.state is not State.REFUSED or case is None:
+        return standing, []
+    effects: list[Effect] = []
+    if _REFUSED_MAIL not in standing.mailed:
+        effects.append(SendMail(_REFUSED_MAIL, case))
+    effects.append(Stop("license-refused", f"{standing.cause}. Harmony may not run on it."))
+    return replace(standing, mailed=frozenset({_REFUSED_MAIL})), effects
+
+
+def _case_of(record: Record) -> Outage | None:
+    """The refusal at a first start as an outage without grace; the same id in every copy."""
+    said = record.rejection
+    if said is None:
+        return None
+    named = uuid.uuid5(_REJECTIONS, f"{said.at!r} {said.node} {said.status}")
+    cause = Refusal(said.status, said.message).cause
+    return Outage(str(named), OutageKind.REFUSED, said.at, said.node, cause)
 
 
 def _open(kind: OutageKind, standing: Standing, around: Surroundings) -> Outage:
     success = standing.record.success
     since = standing.failing_since
     start = around.moment.now if since is None else since
+    if kind is OutageKind.REFUSED and standing.notice is not None:
+        start = min(start, standing.notice.start)
     # Never before the last success, else the outage would count as ended by it.
     start = max(start, success.at if success is not None else 0.0)
     return Outage(around.new_id, kind, start, around.node, standing.cause)
@@ -327,7 +372,8 @@ def _join(standing: Standing, outage: Outage, moment: Moment) -> Standing:
         meter=meter,
         mailed=mailed,
         verified_here=False,
-        ran_valid=False,
+        ran_before=False,
+        notice=None,
         failing_since=None,
     )
 

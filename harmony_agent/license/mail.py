@@ -7,21 +7,31 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from html import escape
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from harmony_agent.core.errors import Refused
 from harmony_agent.core.redaction import redact
 from harmony_agent.license.classify import Fault
+from harmony_agent.license.letter import Letter, as_html, as_text
 from harmony_agent.license.record import Outage, OutageKind
 
 __all__ = ["Facts", "compose"]
+
+_ROOM_FOR_NAMES: Final = 60  # characters of the system's name in a subject
+_NO_GRACE: Final = (
+    "Cleo's license service refuses this license. Harmony never ran on it, so there is no grace "
+    "period: it does not start until the license is verified. Each start of the agent tries that "
+    "anew."
+)
+_FIRST: Final = ("grace-started", "refused")  # what the later mails of an outage refer to
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a mail tells: `cause` in a person's words, `fault` of an unreachable service, `left`
-    the seconds of grace that are left, `now` and `started` in seconds since 1970."""
+    the seconds of grace that are left, `now` in seconds since 1970, `time_zone` the
+    administrator's, by its IANA name."""
 
     system: str
     node: str
@@ -32,24 +42,26 @@ class Facts:
     fault: Fault
     left: float
     now: float
+    time_zone: str | None = None
 
     @property
-    def deadline(self) -> str:
-        """The end of the grace period, in UTC."""
-        return _utc(self.now + self.left)
+    def deadline(self) -> float:
+        """The end of the grace period, in seconds since 1970."""
+        return self.now + self.left
 
-
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    subject: str
-    paragraphs: tuple[str, ...]
-    facts: tuple[tuple[str, str], ...]
+    def when(self, seconds: float) -> str:
+        """A time in UTC, and in the administrator's zone if that is known and another one."""
+        if self.time_zone is None or ZoneInfo(self.time_zone).key == "UTC":
+            return _utc(seconds)
+        local = datetime.fromtimestamp(seconds, ZoneInfo(self.time_zone))
+        return f"{_utc(seconds)} ({local:%a %Y-%m-%d %H:%M}, {self.time_zone})"
 
 
 def compose(kind: str, facts: Facts, sender: str, administrator: str) -> EmailMessage:
-    """The mail of this kind: `grace-started`, `reminder-<days>`, `last-warning`, `over` or
-    `verified-again`. Raises Refused if an address can't stand in a mail."""
-    letter = _write(kind, facts)
+    """The mail of this kind: `refused`, `grace-started`, `reminder-<days>`, `last-warning`, `over`
+    or `verified-again`. Raises Refused if an address can't stand in a mail."""
+    # Stars first: a secret that is wrapped or escaped would not be recognized any more.
+    letter = _write(kind, facts).map(redact)
     message = EmailMessage(policy=SMTP)
     try:
         message["From"] = Address("harmony-agent", addr_spec=sender)
@@ -63,50 +75,64 @@ def compose(kind: str, facts: Facts, sender: str, administrator: str) -> EmailMe
     message["Date"] = format_datetime(datetime.fromtimestamp(facts.now, UTC))
     # The same id whichever node sends it and however often: mail programs show it once.
     message["Message-ID"] = _message_id(kind, facts.outage)
-    if kind != "grace-started":
-        message["References"] = _message_id("grace-started", facts.outage)
+    if kind not in _FIRST:
+        first = "refused" if facts.outage.kind is OutageKind.REFUSED else "grace-started"
+        message["References"] = _message_id(first, facts.outage)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answers from holiday responders
-    message.set_content(redact(_text(letter)))
-    message.add_alternative(redact(_html(letter)), subtype="html")
+    message.set_content(as_text(letter))
+    message.add_alternative(as_html(letter), subtype="html")
     return message
 
 
-def _write(kind: str, facts: Facts) -> _Letter:
-    where = f"Cleo Harmony {facts.system}"
+def _write(kind: str, facts: Facts) -> Letter:
+    name = facts.system
+    if len(name) > _ROOM_FOR_NAMES:
+        name = name[: _ROOM_FOR_NAMES - 1] + "…"
+    where = f"Cleo Harmony {name}"
     if kind == "verified-again":
-        return _Letter(
+        return Letter(
             f"{where}: license verified again",
-            ("The license was verified. The grace period has ended; there is nothing to do.",),
+            ("The license was verified. Harmony may run; there is nothing to do.",),
+            _facts(facts),
+        )
+    if kind == "refused":
+        return Letter(
+            f"{where}: license refused, Harmony does not start",
+            (_NO_GRACE, _advice(facts)),
             _facts(facts),
         )
     if kind == "over":
-        return _Letter(
+        return Letter(
             f"{where}: grace period over, Harmony is being stopped",
             (
                 "The license could not be verified within the grace period.",
                 "Harmony is being stopped and does not start again until the license is verified.",
-                _advice(facts),
+                _advice(facts, over=True),
             ),
             _facts(facts),
         )
-    ends = ("Grace period ends", facts.deadline)
+    return _write_in_grace(kind, facts, where)
+
+
+def _write_in_grace(kind: str, facts: Facts, where: str) -> Letter:
+    ends = facts.when(facts.deadline)
     if kind == "grace-started":
-        subject = f"{where}: license not verified, grace period until {facts.deadline}"
-        first = f"The license is not verified. A grace period runs until {facts.deadline}."
+        subject = f"{where}: license not verified, grace period until {_utc(facts.deadline)}"
+        first = f"The license is not verified. A grace period runs until {ends}."
     else:
         subject = f"{where}: license still not verified, {_in_words(facts.left)} left"
         first = (
             f"The license is still not verified. The grace period ends in {_in_words(facts.left)}, "
-            f"on {facts.deadline}."
+            f"on {ends}."
         )
     consequence = (
         "Until then Harmony works as usual. If the license is not verified by then, "
         "all Harmony nodes that can't verify it are stopped."
     )
-    return _Letter(subject, (first, consequence, _advice(facts)), (*_facts(facts), ends))
+    return Letter(subject, (first, consequence, _advice(facts)), _facts(facts, ends))
 
 
-def _advice(facts: Facts) -> str:
+def _advice(facts: Facts, *, over: bool = False) -> str:
     if facts.outage.kind is OutageKind.REFUSED:
         return (
             "What to do: ask Cleo about this license. Put a new license into the secrets "
@@ -115,10 +141,8 @@ def _advice(facts: Facts) -> str:
     if facts.fault is Fault.CLEO:
         told = f"Ticket {facts.outage.ticket}" if facts.outage.ticket else "A ticket"
         verb = "is open" if facts.outage.ticket else "is being opened"
-        return (
-            f"What to do: nothing in your network. {told} {verb} at Cleo. "
-            "If this goes on until the last day, call Cleo's support."
-        )
+        call = "Call" if over else "If this goes on until the last day, call"
+        return f"What to do: nothing in your network. {told} {verb} at Cleo. {call} Cleo's support."
     return (
         f"What to do: let this node reach {facts.license_url} by HTTPS. Check DNS, firewall, "
         "proxy (HTTPS_PROXY, NO_PROXY) and the node's clock. The command harmony-agent check "
@@ -126,38 +150,19 @@ def _advice(facts: Facts) -> str:
     )
 
 
-def _facts(facts: Facts) -> tuple[tuple[str, str], ...]:
+def _facts(facts: Facts, ends: str | None = None) -> tuple[tuple[str, str], ...]:
     lines = [
         ("System", facts.system),
         ("Node", facts.node),
         ("Serial", facts.serial or "not known"),
         ("Cause", facts.cause or facts.outage.cause),
-        ("Not verified since", _utc(facts.outage.start)),
+        ("Not verified since", facts.when(facts.outage.start)),
     ]
+    if ends is not None:
+        lines.append(("Grace period ends", ends))
     if facts.outage.ticket:
         lines.append(("Ticket at Cleo", facts.outage.ticket))
     return (*lines, ("Outage", facts.outage.id))
-
-
-def _text(letter: _Letter) -> str:
-    width = max(len(name) for name, _ in letter.facts) + 1
-    table = "\n".join(f"{name + ':':<{width}} {value}" for name, value in letter.facts)
-    return "\n\n".join([*letter.paragraphs, table]) + "\n"
-
-
-_STYLE: Final = "font-family:sans-serif;font-size:14px;line-height:1.5"
-
-
-def _html(letter: _Letter) -> str:
-    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in letter.paragraphs)
-    rows = "".join(
-        f'<tr><th align="left">{escape(name)}</th><td>{escape(value)}</td></tr>'
-        for name, value in letter.facts
-    )
-    return (
-        f'<!doctype html><html lang="en"><body style="{_STYLE}">'
-        f'{paragraphs}<table cellpadding="4">{rows}</table></body></html>\n'
-    )
 
 
 def _message_id(kind: str, outage: Outage) -> str:

@@ -16,6 +16,7 @@ class Mailroom:
 
     def __init__(self, settings: MailSettings, ca_bundle: Path | None, workers: Workers) -> None:
         self.missing: str | None = None
+        self.time_zone = settings.time_zone
         self._administrator = settings.administrator or ""
         self._sender = settings.sender or self._administrator
         url = settings.smtp_url.get_secret_value() if settings.smtp_url else None

@@ -1,13 +1,14 @@
 """How the license's standing shows: readiness line, metrics, `/api/status`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from harmony_agent.license import metrics
 from harmony_agent.license.classify import Meaning, Refusal, Unreached
-from harmony_agent.license.machine import Policy, Standing, State, remaining
+from harmony_agent.license.courier import Done
+from harmony_agent.license.machine import Standing, State
 from harmony_agent.lifecycle.health import Health
 
 __all__ = ["NAME", "Report", "count", "show", "utc"]
@@ -18,21 +19,22 @@ NAME = "license"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is reported: the standing, the believed time and the next attempt (seconds since 1970),
-    mails and ticket and how far they have come, and why the administrator can't be mailed."""
+    """What is reported: the standing, the seconds of grace that are `left` (None outside of it),
+    the believed time and the next attempt (seconds since 1970), mails and ticket and how far they
+    have come, the ones of late, and why the administrator can't be mailed."""
 
     standing: Standing
-    policy: Policy
+    left: float | None
     now: float
     next_attempt: float
     errands: Mapping[str, str]
+    history: Sequence[Done]
     mail_problem: str | None
 
     @property
     def deadline(self) -> float | None:
         """The end of the grace period; None outside of it."""
-        left = remaining(self.standing, self.policy)
-        return None if left is None else self.now + left
+        return None if self.left is None else self.now + self.left
 
     def sentence(self) -> str:
         """The standing in one sentence, for a person."""
@@ -62,9 +64,10 @@ class Report:
             "outage": outage.id if outage else None,
             "graceStarted": _utc(outage.start) if outage else None,
             "graceEnds": _utc(self.deadline),
-            "graceRemainingSeconds": remaining(standing, self.policy),
+            "graceRemainingSeconds": self.left,
             "ticket": outage.ticket if outage else None,
             "errands": dict(self.errands),
+            "history": [_event(done) for done in self.history],
             "mailProblem": self.mail_problem,
         }
 
@@ -89,10 +92,19 @@ def show(report: Report, health: Health) -> None:
         health.trouble(NAME, report.sentence())
     for each in State:
         metrics.STATE.labels(each.value).set(each is state)
-    left = remaining(report.standing, report.policy)
-    metrics.GRACE_REMAINING.set(float("nan") if left is None else left)
+    metrics.GRACE_REMAINING.set(float("nan") if report.left is None else report.left)
     success = report.standing.record.success
     metrics.LAST_SUCCESS.set(success.at if success else float("nan"))
+
+
+def _event(done: Done) -> dict[str, str]:
+    return {
+        "time": utc(done.at),
+        "what": done.what,
+        "outcome": done.outcome,
+        "node": done.node,
+        "outage": done.outage,
+    }
 
 
 def utc(seconds: float) -> str:

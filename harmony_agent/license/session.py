@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harmony_agent.core.threads import Workers
 from harmony_agent.license.clock import Clock, Timekeeper
+from harmony_agent.license.courier import Done
 from harmony_agent.license.identity import identify
 from harmony_agent.license.keeper import RecordKeeper
 from harmony_agent.license.ledger import Ledger
@@ -34,7 +35,7 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Session:
     """One license in use since `started` (BOOTTIME); `recalled` is the standing that an earlier
-    process left, its state not judged yet."""
+    process left, its state not judged yet, `history` its mails and tickets."""
 
     settings: LicenseSettings
     license_id: str
@@ -46,6 +47,7 @@ class Session:
     timekeeper: Timekeeper
     started: float
     recalled: Standing
+    history: tuple[Done, ...] = ()
 
 
 async def take_up(settings: LicenseSettings, place: Place) -> Session:
@@ -84,4 +86,5 @@ async def take_up(settings: LicenseSettings, place: Place) -> Session:
         timekeeper=timekeeper,
         started=place.clock.boottime(),
         recalled=recalled,
+        history=memory.history if memory is not None else (),
     )

@@ -29,11 +29,17 @@ def find_processes(pattern: str, proc: Path = Path("/proc")) -> list[int]:
 def terminate(pattern: str) -> list[int]:
     """Send SIGTERM to every process that matches `pattern`; returns those it was sent to.
 
-    Raises PermissionError if a process belongs to another user.
+    Raises PermissionError if one belongs to another user, once all others have got theirs.
     """
-    sent = []
+    sent, denied = [], None
     for pid in find_processes(pattern):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-            sent.append(pid)
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except PermissionError as error:
+                denied = error
+            else:
+                sent.append(pid)
+    if denied is not None:
+        raise denied
     return sent

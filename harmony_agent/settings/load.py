@@ -237,6 +237,7 @@ def _mail(found: Mapping[str, Any], files: SecretFiles, report: Report) -> model
         administrator=found["admin_email"] or from_document.get("admin_email"),
         sender=found["from_email"] or from_document.get("from_email"),
         smtp_url=SecretStr(smtp) if smtp else None,
+        time_zone=found["admin_timezone"],
     )
 
 

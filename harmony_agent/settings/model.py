@@ -305,6 +305,8 @@ class MailSettings(_Frozen):
     sender: str | None = None
     smtp_url: SecretStr | None = None
     """`smtp://`, `smtp+starttls://`, `smtps://` `[user:password@]host[:port]`."""
+    time_zone: str | None = None
+    """The administrator's, by its IANA name; times in mails stand in UTC and in this one."""
 
 
 class SyncSettings(_Frozen):

@@ -2,6 +2,7 @@
 
 import re
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 __all__ = [
     "comma_list",
@@ -9,9 +10,11 @@ __all__ = [
     "https_url",
     "listen_address",
     "path_segment",
+    "pattern",
     "percentage",
     "size",
     "switch",
+    "time_zone",
     "url",
 ]
 
@@ -109,3 +112,23 @@ def path_segment(value: str) -> str:
             "beginning with a letter, digit or '_' and not ending in a blank or '.'"
         )
     return value
+
+
+def pattern(value: str) -> str:
+    """A regular expression."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+    return value
+
+
+def time_zone(value: str) -> str:
+    """A zone of the IANA database, such as Europe/Berlin."""
+    try:
+        return ZoneInfo(value.strip()).key
+    # A name that is a folder of the database gives IsADirectoryError.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            "must be a time zone of the IANA database, such as Europe/Berlin"
+        ) from None

@@ -156,7 +156,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     ),
     Variable(
         "HARMONY_AGENT_SIGNAL_PROCESS",
-        str,
+        values.pattern,
         None,
         "command-line pattern of Harmony's process to SIGTERM in a shared process namespace",
     ),
@@ -168,6 +168,12 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         secret=True,
     ),
     Variable("HARMONY_AGENT_ADMIN_EMAIL", _address, None, "the administrator's mail address"),
+    Variable(
+        "HARMONY_AGENT_ADMIN_TIMEZONE",
+        values.time_zone,
+        None,
+        "the administrator's time zone, such as Europe/Berlin, in mails beside UTC",
+    ),
     Variable("HARMONY_AGENT_FROM_EMAIL", _address, None, "sender of the agent's mails"),
     Variable(
         "HARMONY_AGENT_SMTP_URL",

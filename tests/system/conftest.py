@@ -72,12 +72,15 @@ class Node:
         return AgentProcess(self.layout, **{**self.environment, **environ})
 
     @contextmanager
-    def harmony(self, rate: float = 20.0) -> Iterator["subprocess.Popen[bytes]"]:
-        """A Harmony stand-in below harmony-guard while the block runs."""
+    def harmony(
+        self, rate: float = 20.0, farewell: float = 0.0
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """A Harmony stand-in below harmony-guard while the block runs; `farewell` seconds it goes
+        on working after SIGTERM."""
         with (self.layout.root / "harmony.log").open("ab") as log:
             process = subprocess.Popen(
                 [ROOT / "entrypoint" / "harmony-guard", sys.executable, "-m", "fixtures.harmony",
-                 self.layout.home, "--rate", str(rate)],
+                 self.layout.home, "--rate", str(rate), "--farewell", str(farewell)],
                 cwd=ROOT,
                 env={**self.layout.environment(), "HARMONY_GUARD_STOP_TIMEOUT": "10"},
                 stdout=log,

@@ -17,6 +17,7 @@ class Certificates:
     bundle: Path
     good: Certificate
     expired: Certificate
+    not_yet_valid: Certificate
     wrong_name: Certificate
     unknown: Certificate
 
@@ -34,6 +35,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             "localhost",
             not_before=yesterday - dt.timedelta(days=30),
             not_after=yesterday,
+        ),
+        "not_yet_valid": ours.issue_cert(
+            "localhost",
+            not_before=yesterday + dt.timedelta(days=2),
+            not_after=yesterday + dt.timedelta(days=30),
         ),
         "wrong_name": ours.issue_cert("elsewhere.example.com"),
         "unknown": strangers.issue_cert("localhost"),

@@ -45,6 +45,8 @@ async def raw_server(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):  # turns in which the loop closes what was aborted
+            await asyncio.sleep(0)
 
 
 async def black_hole(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -61,13 +63,13 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def proxy(status: str, seen: list[str]) -> Handler:
-    """A forward proxy that notes each CONNECT; with status 200 it passes on to that port of
-    127.0.0.1, with another it refuses."""
+def proxy(status: str, seen: list[str], *, whole: bool = False) -> Handler:
+    """A forward proxy that notes the first line of each CONNECT, or the `whole` of it; with status
+    200 it passes on to that port of 127.0.0.1, with another it refuses."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
-        seen.append(request.split("\r\n")[0])
+        seen.append(request if whole else request.split("\r\n")[0])
         writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
         await writer.drain()
         if not status.startswith("200"):

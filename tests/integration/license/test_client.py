@@ -282,3 +282,46 @@ async def test_a_ticket_that_is_not_taken_tells_whether_to_try_again(
         pytest.raises(error),
     ):
         await TicketClient(Exchange(url, certificates.bundle)).open(TICKET)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120.0),
+        ("0", 0.0),
+        ("99999999999999999999", 999999999.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("soon", None),
+        ("-5", None),
+        (None, None),
+    ],
+)
+async def test_a_busy_ticket_service_says_when_to_come_back(
+    certificates: Certificates, header: str | None, seconds: float | None
+) -> None:
+    """Retry-After in seconds; what is none, or bygone, asks for nothing."""
+    service = TicketService(fail=503, retry_after=header)
+    with serving(service.app, certificates.good) as url, pytest.raises(Unavailable) as busy:
+        await TicketClient(Exchange(url, certificates.bundle)).open(TICKET)
+    assert busy.value.retry_after == seconds
+
+
+async def test_a_date_to_come_back_counts_from_the_answers_own_date(
+    certificates: Certificates,
+) -> None:
+    """Our clock may be wrong."""
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 429 Too Many Requests\r\nDate: Fri, 31 Dec 1999 23:00:00 GMT\r\n"
+            b"Retry-After: Fri, 31 Dec 1999 23:30:00 GMT\r\nContent-Length: 0\r\n\r\n"
+        )
+        await writer.drain()
+
+    async with raw_server(busy, certificates.good) as port:
+        with pytest.raises(Unavailable) as told:
+            await TicketClient(Exchange(f"https://localhost:{port}", certificates.bundle)).open(
+                TICKET
+            )
+    assert told.value.retry_after == 1800.0

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from harmony_agent.core.errors import Unavailable
-from harmony_agent.license.claims import TAKEOVER, Claims, Taken
+from harmony_agent.license.claims import KEPT, TAKEOVER, Claims, Taken
 from tests.unit.license.support import MemoryRepository
 
 PATH = ".harmony-agent/mails/outage-1/over"
@@ -70,3 +70,34 @@ async def test_completing_what_was_done_without_a_claim_leaves_one_behind() -> N
     repository = MemoryRepository()
     await Claims("node-0", lambda: repository).complete(PATH, "sent")
     assert (await Claims("node-1", lambda: repository).take(PATH))[0] is Taken.DONE
+
+
+async def test_old_claims_are_deleted_unless_their_outage_still_runs() -> None:
+    """By age: mails and tickets of a bygone outage; one that runs keeps its own however old, else
+    it would be mailed again. What nobody can read counts as old. Nothing else is touched."""
+    repository, clock = MemoryRepository(), [1e9]
+    claims = Claims("node-0", lambda: repository, lambda: clock[0])
+    folders = (".harmony-agent/mails", ".harmony-agent/tickets")
+    for path in ("mails/old/over", "tickets/old", "mails/runs/over", "tickets/runs"):
+        await claims.take(f".harmony-agent/{path}")
+    await claims.complete(".harmony-agent/tickets/old", "IT-1")
+    repository.files[".harmony-agent/mails/broken/over"] = b"nonsense"
+    repository.files[".harmony-agent/license.json"] = b"{}"
+    clock[0] += KEPT + 1
+    await claims.take(".harmony-agent/mails/new/over")
+    assert await claims.purge(folders, {"runs"}) == 3
+    assert sorted(repository.files) == [
+        ".harmony-agent/license.json",
+        ".harmony-agent/mails/new/over",
+        ".harmony-agent/mails/runs/over",
+        ".harmony-agent/tickets/runs",
+    ]
+
+
+async def test_a_claim_of_an_earlier_version_without_a_time_is_still_one() -> None:
+    """It is done, and not done again."""
+    repository = MemoryRepository()
+    repository.files[PATH] = b'{"owner": "node-9", "outcome": "sent"}'
+    done, claim = await Claims("node-0", lambda: repository).take(PATH)
+    assert done is Taken.DONE
+    assert claim.owner == "node-9"

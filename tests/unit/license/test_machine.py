@@ -18,17 +18,20 @@ from harmony_agent.license.machine import (
     Stop,
     Surroundings,
     forget_license,
+    goes_on,
     judge,
     remaining,
     seconds_to_next_event,
     tick,
 )
 from harmony_agent.license.record import (
+    EMPTY,
     Outage,
     OutageKind,
     Record,
     Rejection,
     Success,
+    merge,
 )
 
 HOUR = 3600.0
@@ -154,13 +157,16 @@ def test_a_rejection_stays_until_it_is_verified() -> None:
     rejected = Record(rejection=Rejection(NOW - HOUR, "node-9", "revoked", "ask sales"))
     standing, effects = judge(Standing(rejected), CUSTOMER, around(), POLICY)
     assert standing.state is State.REFUSED
-    (stop,) = effects
+    (letter, stop) = effects
+    assert isinstance(letter, SendMail)
+    assert letter.kind == "refused"
     assert isinstance(stop, Stop)
     assert "ask sales" in stop.message
     verified, effects = judge(standing, Verified(), around(1), POLICY)
     assert verified.state is State.VALID
     assert verified.record.rejection is None
-    assert effects == [LetRun()]
+    assert isinstance(effects[0], LetRun)
+    assert mails(effects) == ["verified-again"]
 
 
 def test_tickets_are_for_cleos_side_in_grace_and_only_until_there_is_one() -> None:
@@ -215,14 +221,49 @@ def test_a_short_grace_period_has_no_reminders() -> None:
     assert mails(effects) == ["over"]
 
 
-def test_a_rotation_keeps_a_running_harmony_only_if_its_license_was_valid() -> None:
-    """In grace, a new license that is refused ends Harmony at once: no grace after grace."""
+def test_a_running_harmony_has_four_days_in_all_however_often_its_license_is_replaced() -> None:
+    """Each new license is refused: the first begins a grace, the others neither end nor prolong
+    it; one that ended before gives none."""
     valid = forget_license(Standing(Record(success(0)), state=State.VALID))
     standing, _ = judge(valid, Refusal("invalid"), around(), POLICY)
     assert standing.state is State.GRACE
-    in_grace = forget_license(standing)
-    standing, _ = judge(in_grace, Refusal("invalid"), around(), POLICY)
+    for hours in (24, 48, 95):
+        standing, _ = judge(forget_license(standing), Refusal("invalid"), around(hours), POLICY)
+        assert standing.state is State.GRACE
+        assert remaining(standing, POLICY) == pytest.approx((96 - hours) * HOUR)
+    _, effects = judge(forget_license(standing), Verified(), around(96), POLICY)
+    assert mails(effects) == ["verified-again"]
+    standing, effects = judge(forget_license(standing), Refusal("invalid"), around(97), POLICY)
+    assert standing.state is State.OVER
+    assert isinstance(effects[-1], Stop)
+    standing, _ = judge(forget_license(standing), Refusal("invalid"), around(98), POLICY)
     assert standing.state is State.REFUSED
+
+
+def test_a_newcomers_refusal_does_not_stop_one_that_ran_before_the_rotation() -> None:
+    """Another node, which never ran on the new license, was refused; here the service is out of
+    reach: notice is given, and it is the refusal's."""
+    record = Record(rejection=Rejection(NOW, "node-9", "invalid"))
+    ran = replace(forget_license(Standing(Record(success(0)), state=State.VALID)), record=record)
+    standing, effects = judge(ran, CUSTOMER, around(), POLICY)
+    assert standing.state is State.GRACE
+    assert standing.counts is REFUSED
+    assert mails(effects) == ["grace-started"]
+
+
+def test_a_refusal_at_the_first_start_is_mailed_once_and_is_the_same_case_for_all() -> None:
+    """A restart that was mailed for asks for no more; another node's copy has the same id."""
+    standing, effects = judge(Standing(), Refusal("revoked"), around(), POLICY)
+    assert mails(effects) == ["refused"]
+    again = Standing(standing.record, mailed=standing.mailed)
+    again, effects = judge(again, Refusal("revoked"), around(1), POLICY)
+    assert mails(effects) == []
+    assert isinstance(effects[-1], Stop)
+    newcomer = Standing(merge(standing.record, EMPTY))
+    newcomer, effects = judge(newcomer, CUSTOMER, around(2), POLICY)
+    assert mails(effects) == ["refused"]
+    assert newcomer.case == standing.case
+    assert goes_on(standing, again)
 
 
 def test_a_success_ends_both_kinds_of_outage_and_is_mailed_once() -> None:

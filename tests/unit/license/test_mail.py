@@ -7,7 +7,7 @@ from email.policy import default
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Refused
@@ -19,7 +19,7 @@ from harmony_agent.settings.smtp_url import SmtpAddress, parse_smtp_url
 from tests.unit.license.support import START
 
 HOUR = 3600.0
-KINDS = ["grace-started", "reminder-2", "last-warning", "over", "verified-again"]
+KINDS = ["grace-started", "reminder-2", "last-warning", "over", "verified-again", "refused"]
 FACTS = Facts(
     system="sys",
     node="node-0",
@@ -90,6 +90,17 @@ def test_what_to_do_depends_on_whose_fault_it_is() -> None:
     assert "Ticket IT-1000 is open" in parts("reminder-1", ticketed)[1]
     refused = replace(FACTS, outage=replace(FACTS.outage, kind=OutageKind.REFUSED))
     assert "new license" in parts("reminder-1", refused)[1]
+    assert "Call Cleo's support." in parts("over", ticketed)[1]
+
+
+def test_times_stand_in_the_administrators_zone_beside_utc() -> None:
+    """17:46 UTC is 18:46 in Berlin in March, and a day of the week helps; UTC is not told twice."""
+    _, plain, html = parts("grace-started", replace(FACTS, time_zone="Europe/Berlin"))
+    for text in (plain, Reader(html).text):
+        assert "2030-03-21 17:46 UTC (Thu 2030-03-21 18:46, Europe/Berlin)" in " ".join(
+            text.split()
+        )
+    assert "UTC (" not in parts("grace-started", replace(FACTS, time_zone="UTC"))[1]
 
 
 @pytest.mark.parametrize(
@@ -123,12 +134,47 @@ def test_an_address_that_is_none_is_told_and_never_sent_to(address: str) -> None
         compose("over", FACTS, "harmony@example.com", address)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.text(st.sampled_from("abcdefghij- /.:"), max_size=300),
+    st.text(st.sampled_from("abcdefghij-_"), min_size=1, max_size=63),
+)
+def test_plain_text_has_72_columns_unless_a_single_word_is_longer(cause: str, name: str) -> None:
+    """Mail programs break longer lines anywhere; an address that is broken can't be followed."""
+    facts = replace(FACTS, cause=cause, system=name, node=name, time_zone="Europe/Berlin")
+    for kind in KINDS:
+        _, plain, _ = parts(kind, facts)
+        for line in plain.splitlines():
+            assert len(line) <= 72 or len(line.split()) == 1
+        assert " ".join(cause.split()) in " ".join(plain.split())
+
+
+def test_a_long_name_leaves_room_for_the_news_in_the_subject() -> None:
+    """Mail programs show the first words only."""
+    subject, plain, _ = parts("over", replace(FACTS, system="s" * 63))
+    assert "… : " not in subject
+    assert subject.endswith("…: grace period over, Harmony is being stopped")
+    assert "s" * 63 in plain
+
+
+def test_html_has_dark_colors_and_fetches_nothing() -> None:
+    """No image, style sheet or script from elsewhere: mail programs block them, and ask."""
+    html = parts("grace-started")[2]
+    assert "prefers-color-scheme:dark" in html
+    assert not Reader(html).tags & {"img", "link", "script", "iframe", "a"}
+    assert "url(" not in html
+
+
 def test_secrets_are_starred_in_a_mail_too() -> None:
     """A cause may quote what a server said."""
     conceal("hunter2-verification")
     facts = replace(FACTS, cause="server said hunter2-verification is wrong")
     _, plain, html = parts("over", facts)
     assert "hunter2" not in plain + html
+    conceal("correct horse battery <staple> & more")
+    facts = replace(FACTS, cause="x" * 30 + " said: correct horse battery <staple> & more")
+    for text in parts("over", facts)[1:]:
+        assert "staple" not in text, "a secret that is wrapped or escaped is starred as well"
 
 
 def test_the_same_mail_has_the_same_id_whoever_sends_it() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harmony_agent.license.serial import instance_serial, is_serial, vlproxy_pattern
+from harmony_agent.license.serial import admits, instance_serial, is_serial, vlproxy_pattern
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,15 @@ def test_characters_with_a_meaning_are_escaped() -> None:
     pattern = vlproxy_pattern("A.C$34-Z(56+8")
     assert re.fullmatch(pattern, "A.C$34-Z(56+8-node")
     assert not re.fullmatch(pattern, "AxC$34-Z(56+8-node")
+
+
+def test_the_pattern_admits_as_java_would() -> None:
+    """Java's dot stops at more line ends than Python's, and the whole serial has to match."""
+    pattern = vlproxy_pattern("HC1234-ZZ5678")
+    assert admits(pattern, "HC1234-ZZ5678-node.1 [blue]+*")
+    assert not admits(pattern, "HC1234-ZZ5678")
+    assert not admits(pattern, "XHC1234-ZZ5678-node")
+    for end in "\n\r\x85\u2028\u2029":
+        assert not admits(pattern, f"HC1234-ZZ5678-no{end}de")
+    assert admits(vlproxy_pattern("a.b+c(d"), "a.b+c(d-node")
+    assert not admits(vlproxy_pattern("a.b+c(d"), "axb+c(d-node")

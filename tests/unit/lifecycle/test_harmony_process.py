@@ -4,6 +4,9 @@ import subprocess
 import sys
 import uuid
 
+import pytest
+
+from harmony_agent.lifecycle import harmony_process
 from harmony_agent.lifecycle.harmony_process import find_processes, terminate
 
 
@@ -17,3 +20,23 @@ def test_a_process_is_found_by_its_command_line_and_terminated() -> None:
         assert terminate(mark) == [process.pid]
         assert process.wait(10) == -15
     assert find_processes(mark) == []
+
+
+def test_a_process_of_another_user_does_not_keep_the_others_from_their_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that may be signaled are; that one may not is raised afterwards."""
+    sent = []
+
+    def kill(pid: int, _: int) -> None:
+        if pid == 11:
+            raise PermissionError
+        if pid == 12:
+            raise ProcessLookupError
+        sent.append(pid)
+
+    monkeypatch.setattr(harmony_process, "find_processes", lambda _: [11, 12, 13])
+    monkeypatch.setattr("os.kill", kill)
+    with pytest.raises(PermissionError):
+        terminate("java")
+    assert sent == [13]

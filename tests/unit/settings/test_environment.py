@@ -67,6 +67,10 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     [
         ("HARMONY_AGENT_GRACE_PERIOD", "5d", "never lengthened"),
         ("HARMONY_AGENT_GRACE_PERIOD", "soon", "duration"),
+        ("HARMONY_AGENT_ADMIN_TIMEZONE", "Middle-earth/Shire", "IANA"),
+        ("HARMONY_AGENT_ADMIN_TIMEZONE", "Europe", "IANA"),
+        ("HARMONY_AGENT_SIGNAL_PROCESS", "java (-jar", "regular expression"),
+        ("HARMONY_AGENT_ADMIN_TIMEZONE", "../etc/passwd", "IANA"),
         ("HARMONY_AGENT_HOST", "a/b", "one folder name"),
         ("HARMONY_AGENT_HOST", "..", "one folder name"),
         ("HARMONY_AGENT_HOST", "Certs", "configuration folder"),
