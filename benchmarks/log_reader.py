@@ -6,7 +6,7 @@ python -m benchmarks.log_reader [--events 100000] [--profile]
 import argparse
 import cProfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from xml.parsers import expat
 from zoneinfo import ZoneInfo
 
 from fixtures.harmony_log import HarmonyLog, element
+from harmony_agent.logs.event import Event
 from harmony_agent.logs.sources.position import Context
 from harmony_agent.logs.sources.reader import EventReader
 from harmony_agent.logs.systems.interface import Limits
@@ -52,16 +53,21 @@ def sample_log(directory: Path, events: int) -> bytes:
     return log.path.read_bytes()
 
 
-def read_all(data: bytes) -> int:
-    """Read `data` by our reader; the number of events."""
-    reader = EventReader(system="S", node="n", serial=lambda: None, zone=ZoneInfo("Europe/Berlin"))
-    context, offset, count = Context(), 0, 0
+def batches(reader: EventReader, data: bytes) -> Iterator[Sequence[Event]]:
+    """The events of `data`, batch by batch."""
+    context, offset = Context(), 0
     while True:
         parsed = reader.read(data[offset : offset + _CHUNK], context, _LIMITS)
         if not parsed.consumed:
-            return count
-        count += len(parsed.events)
+            return
+        yield parsed.events
         offset += parsed.consumed
+
+
+def read_all(data: bytes) -> int:
+    """Read `data` by our reader; the number of events."""
+    reader = EventReader(system="S", node="n", serial=lambda: None, zone=ZoneInfo("Europe/Berlin"))
+    return sum(len(events) for events in batches(reader, data))
 
 
 def parse_bare(data: bytes) -> int:
