@@ -2,9 +2,7 @@
 
     python slim_image.py VIRTUAL_ENVIRONMENT
 
-Two SDKs bring a client for every product of their company and make up half of the environment:
-botocore describes some 400 services, of which the S3 connector uses one and its ways to log in
-another four; Datadog's has some 4,000 models, of which log search uses its own and those they name.
+Datadog's SDK brings some 4,000 models, of which log search uses its own and those they name.
 """
 
 import re
@@ -14,28 +12,16 @@ from pathlib import Path
 
 __all__ = ["slim"]
 
-# sts, sso, sso-oidc and signin: how botocore's credential providers get the pod's own identity.
-_AWS_SERVICES = frozenset({"s3", "sts", "sso", "sso-oidc", "signin"})
 _DATADOG_ENTRY = "v2/api/logs_api.py"
 _DATADOG_MODEL = re.compile(r"datadog_api_client\.v2\.model\.(\w+)")
 
 
 def slim(environment: Path) -> None:
-    """Remove what is not used; raises SystemExit if the SDKs are laid out differently."""
+    """Remove what is not used; raises SystemExit if the SDK is laid out differently."""
     (packages,) = environment.glob("lib/python3*/site-packages")
-    _slim_botocore(packages / "botocore" / "data")
     _slim_datadog(packages / "datadog_api_client")
     for tests in packages.glob("*/tests"):
         shutil.rmtree(tests)
-
-
-def _slim_botocore(data: Path) -> None:
-    services = {path for path in data.iterdir() if path.is_dir()}
-    if not any(path.name == "s3" for path in services):
-        raise SystemExit(f"{data} holds no s3: botocore is laid out anew, look at slim_image.py")
-    for service in services:
-        if service.name not in _AWS_SERVICES:
-            shutil.rmtree(service)
 
 
 def _slim_datadog(package: Path) -> None:

@@ -89,9 +89,7 @@ async def _check_directories(settings: model.Settings) -> Found:
 async def _check_repository(
     settings: model.Settings, repository: model.Repository, folder: str, prepare: Prepare
 ) -> Found:
-    connector = connect_repository(
-        repository, folder, scratch=settings.state_dir, ca_bundle=settings.ca_bundle
-    )
+    connector = connect_repository(repository, folder, ca_bundle=settings.ca_bundle)
     try:
         await connector.open()
         await prepare(connector)

@@ -39,9 +39,7 @@ async def survey(settings: model.Settings) -> Fleet:
     ):
         if repository is None:
             continue
-        connector = connect(
-            repository, settings.system, scratch=settings.state_dir, ca_bundle=settings.ca_bundle
-        )
+        connector = connect(repository, settings.system, ca_bundle=settings.ca_bundle)
         try:
             async with asyncio.timeout(_LIMIT):
                 await connector.open()

@@ -1,19 +1,42 @@
 """Files that are whole or not there, also after a power cut."""
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
+from typing import Final
 
-__all__ = ["TEMPORARY_PREFIX", "is_temporary", "sync_directory", "write_durably"]
+__all__ = [
+    "NO_LINKS",
+    "TEMPORARY_PREFIX",
+    "Draft",
+    "is_temporary",
+    "sync_directory",
+    "temporary_name",
+    "write_durably",
+]
 
 # Temporary files lie in the target's own directory, so that the rename never crosses devices.
 TEMPORARY_PREFIX = ".harmony-agent-tmp-"
+
+NO_LINKS: Final = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+)
+"""Error numbers by which a volume says that it has no hard links (SMB, some FUSE)."""
+
+# A large file is synced as it grows: one sync at the end could take minutes without a sign of life.
+_SYNC_EVERY: Final = 64 * 1024 * 1024  # bytes
 
 
 def is_temporary(name: str) -> bool:
     """Whether a file name (not a path) is one of the agent's own temporary files."""
     return name.startswith(TEMPORARY_PREFIX)
+
+
+def temporary_name() -> str:
+    """A file name that no other file has, and that `is_temporary`."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
 
 
 def sync_directory(directory: Path) -> None:
@@ -23,6 +46,66 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class Draft:
+    """A temporary file beside `target`, which takes its place once it is whole and on the disk.
+
+    All methods raise OSError (disk full, read-only, no permission). Whoever makes a draft has to
+    `discard` it in the end.
+    """
+
+    def __init__(self, target: Path, *, mode: int) -> None:
+        self.target = target
+        self._temporary = target.with_name(temporary_name())
+        handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        self._file = os.fdopen(handle, "wb", buffering=0)
+        self._unsynced = 0
+        try:
+            os.fchmod(handle, mode)  # the mode asked for, whatever the umask
+        except BaseException:
+            self.discard()
+            raise
+
+    @property
+    def status(self) -> os.stat_result:
+        """Of exactly this file, also if another one took the target's place since."""
+        return os.fstat(self._file.fileno())
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC_EVERY:
+            self.sync()
+
+    def start_sync(self) -> None:
+        """Have the kernel begin to write to the disk; `sync` will have less to wait for."""
+        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk."""
+        os.fsync(self._file.fileno())
+        self._unsynced = 0
+
+    def put_new(self) -> None:
+        """Become `target`, which must not exist (FileExistsError); to be on the disk its directory
+        has to be synced. On a volume without hard links raises one of NO_LINKS."""
+        os.link(self._temporary, self.target)  # fails if the target exists, unlike rename
+        self._temporary.unlink()
+
+    def put_over(self) -> None:
+        """Become `target`, whatever stands there; then as `put_new`."""
+        self._temporary.rename(self.target)
+
+    def discard(self) -> None:
+        """Close it, and remove it unless it became `target`; never raises, can be repeated."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
 
 def write_durably(
@@ -35,23 +118,16 @@ def write_durably(
 
     Raises OSError (disk full, read-only, no permission); nothing is left behind then.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    draft = Draft(path, mode=mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the mode asked for, whatever the umask
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+        draft.write(data)
+        if durable:
+            draft.sync()
         if exclusive:
-            os.link(temporary, path)  # fails if the target exists, unlike rename
-            temporary.unlink()
+            draft.put_new()
         else:
-            temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+            draft.put_over()
+    finally:
+        draft.discard()
     if durable:
         sync_directory(path.parent)

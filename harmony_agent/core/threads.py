@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from harmony_agent.core.errors import OutcomeUnknown
+from harmony_agent.core.errors import OutcomeUnknown, Unavailable
 
 __all__ = ["Workers"]
 
@@ -27,7 +27,8 @@ class Workers:
     async def run(
         self, limit: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `call` in the pool; raises OutcomeUnknown after `limit` seconds."""
+        """Run `call` in the pool; raises OutcomeUnknown after `limit` seconds, and Unavailable if
+        the pool is closed before its turn comes."""
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
         try:
@@ -38,6 +39,12 @@ class Workers:
                 raise  # the call's own time-out, not ours
             future.add_done_callback(_forget)
             raise OutcomeUnknown(f"{self._name}: no answer within {limit:g} s") from error
+
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if future.cancelled() and task is not None and not task.cancelling():
+                raise Unavailable(f"{self._name} is closed") from None
+            raise
 
     def close(self) -> None:
         """Take no more calls; those that hang are left behind."""

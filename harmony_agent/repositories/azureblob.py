@@ -1,25 +1,14 @@
-"""Azure Blob Storage, by its SDK on the agent's own event loop.
+"""Azure Blob Storage, by its REST API."""
 
-Used directly: adlfs keeps a loop thread of its own, and a reference to each file system until the
-process ends, so that a rotated key would leave the old one's connections behind.
-"""
-
-import io
-from collections.abc import AsyncIterator
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final
-
-import aiohttp
-from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-)
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from harmony_agent.core.errors import (
     Absent,
@@ -30,28 +19,22 @@ from harmony_agent.core.errors import (
     Unavailable,
 )
 from harmony_agent.core.tls import client_context
-from harmony_agent.repositories.causes import connection_error
-from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT, PARALLEL
+from harmony_agent.repositories.azure_key import shared_key
+from harmony_agent.repositories.http_client import Answer, HttpClient
+from harmony_agent.repositories.http_connection import Beat, Head, Stream, no_beat
+from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
+from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_azure
-from harmony_agent.repositories.objects import Beat, ObjectRepository
+from harmony_agent.repositories.objects import ObjectRepository
+from harmony_agent.repositories.store_xml import parsed
 from harmony_agent.settings.model import AzureBlobRepository
+
+if TYPE_CHECKING:
+    from harmony_agent.repositories.azure_token import AzureToken
 
 __all__ = ["AzureBlobConnector"]
 
-
-# Blobs go up in one request: the SDK names the blocks of larger ones by their offset, so those of
-# two writers would be mixed. learn.microsoft.com, "Put Blob", allows 5,000 MiB.
-_ONE_REQUEST: Final = 5000 * 1024 * 1024
-
-
-class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure.core exports it lazily
-    """Sends a body piece by piece; as plain bytes a large one would block the event loop."""
-
-    async def send(self, request: Any, **config: Any) -> Any:  # the SDK's two kinds of request
-        if isinstance(request.data, bytes) and request.data:
-            request.data = io.BytesIO(request.data)
-        return await super().send(request, **config)
+_VERSION: Final = "2023-11-03"  # of the REST API; known to clouds and emulators since then
 
 
 class AzureBlobConnector(ObjectRepository):
@@ -65,133 +48,151 @@ class AzureBlobConnector(ObjectRepository):
         super().__init__(settings.root / folder)
         self._settings = settings
         self._ca_bundle = ca_bundle
-        self._resources = AsyncExitStack()
-        self._client: ContainerClient | None = None
+        own = f"https://{settings.account}.blob.{settings.endpoint_suffix}"
+        self._url = (settings.endpoint or own).rstrip("/")
+        self._container = f"{urlsplit(self._url).path}/{quote(settings.container)}"
+        self._client: HttpClient | None = None
+        self._key_of_account = b""
+        self._identity: AzureToken | None = None
 
     @property
     def location(self) -> str:
         """See Repository."""
         return f"azure://{self._settings.account}/{self._settings.container}/{self._root}"
 
-    @property
-    def _url(self) -> str:
-        settings = self._settings
-        return settings.endpoint or f"https://{settings.account}.blob.{settings.endpoint_suffix}"
-
-    @property
-    def _container(self) -> ContainerClient:
-        assert self._client is not None, "open() comes first"
-        return self._client
-
     def _check(self, path: str) -> None:
         check_azure(path)
 
     async def _connect(self) -> None:
         if self._client is None:
-            self._client = await self._new_client()
-        await self._client.get_container_properties()
+            self._use_credentials()
+            trust = client_context(self._settings.ca_bundle, self._ca_bundle)
+            self._client = HttpClient(self._url, trust)
+        await self._ask("GET", self._container, {"restype": "container"})
 
-    async def _new_client(self) -> ContainerClient:
-        trust = client_context(self._settings.ca_bundle, self._ca_bundle)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=PARALLEL, ssl=trust),
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=True,
-        )
-        service = BlobServiceClient(
-            self._url,
-            credential=await self._credential(),
-            transport=_Transport(session=session),
-            retry_total=0,
-            max_single_put_size=_ONE_REQUEST,
-            connection_timeout=CONNECT,
-            read_timeout=CONTROL_LIMIT,
-        )
-        await self._resources.enter_async_context(service)
-        return service.get_container_client(self._settings.container)
-
-    async def _credential(self) -> Any:
+    def _use_credentials(self) -> None:
         if key := self._settings.access_key:
-            return {"account_name": self._settings.account, "account_key": key.get_secret_value()}
-        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415 - 20 MiB, rarely used
+            try:
+                self._key_of_account = base64.b64decode(key.get_secret_value(), validate=True)
+            except binascii.Error as error:
+                raise Refused("accessKey is no key of an account: it is not Base64") from error
+        elif self._identity is None:
+            from harmony_agent.repositories.azure_token import (  # noqa: PLC0415 - 20 MiB, rarely used
+                AzureToken,
+            )
 
-        return await self._resources.enter_async_context(DefaultAzureCredential())
+            self._identity = AzureToken()
 
     async def close(self) -> None:
         """See Repository."""
-        self._client = None
-        await self._resources.aclose()
+        if self._identity:
+            self._identity.close()
+        if self._client:
+            self._client.close()
+        self._client = self._identity = None
+
+    def _blob(self, key: str) -> str:
+        return f"{self._container}/{quote(key, safe='/-_.~')}"
+
+    async def _headers(
+        self,
+        request: tuple[str, str, Mapping[str, str]],
+        more: Mapping[str, str],
+        size: int,
+    ) -> dict[str, str]:
+        date = format_datetime(datetime.now(UTC), usegmt=True)
+        headers = {"x-ms-date": date, "x-ms-version": _VERSION, **more}
+        if self._identity:
+            headers["authorization"] = await self._identity.header()
+        else:
+            account = self._settings.account
+            headers["authorization"] = shared_key(
+                account, self._key_of_account, request, headers, size
+            )
+        return headers
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Stream = b"",
+        beat: Beat = no_beat,
+    ) -> Answer:
+        """Send a request; raises Denied unless the answer is a success."""
+        assert self._client is not None, "open() comes first"
+        size = len(body) if isinstance(body, bytes) else body.size
+        named = await self._headers((method, path, query or {}), headers or {}, size)
+        target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
+        answer = await self._client.ask(method, target, named, body, beat)
+        if answer.status // 100 != 2:
+            raise _denied(answer)
+        return answer
 
     async def _head(self, key: str) -> Entry | None:
         try:
-            found = await self._container.get_blob_client(key).get_blob_properties()
-        except HttpResponseError as error:
-            if error.status_code == 404 and _code(error) != "ContainerNotFound":
+            answer = await self._ask("HEAD", self._blob(key))
+        except Denied as denied:
+            if denied.status == 404 and denied.code != "ContainerNotFound":
                 return None
             raise
-        return Entry(key, found.size, Token(found.etag))
+        return Entry(key, int(answer.headers["content-length"]), Token(answer.headers["etag"]))
 
     async def _get(self, key: str, beat: Beat) -> Content:
-        download = await self._container.get_blob_client(key).download_blob(max_concurrency=1)
-        chunks = []
-        async for chunk in download.chunks():
-            chunks.append(chunk)
-            beat()
-        return Content(b"".join(chunks), Token(download.properties.etag))
+        answer = await self._ask("GET", self._blob(key), beat=beat)
+        return Content(answer.body, Token(answer.headers["etag"]))
 
-    async def _put(self, key: str, data: bytes, token: Token | None) -> Token:
-        if token is None:
-            condition: dict[str, Any] = {"overwrite": False}
-        else:
-            condition = {
-                "overwrite": True,
-                "etag": token,
-                "match_condition": MatchConditions.IfNotModified,
-            }
-        answer = await self._container.get_blob_client(key).upload_blob(
-            data, max_concurrency=1, **condition
-        )
-        return Token(answer["etag"])
+    async def _open(self, key: str, resources: AsyncExitStack) -> Download:
+        assert self._client is not None, "open() comes first"
+        path = self._blob(key)
+        headers = await self._headers(("GET", path, {}), {}, 0)
+        answer = await resources.enter_async_context(self._client.stream("GET", path, headers))
+        if answer.status != 200:
+            raise _denied(answer)
+        size = int(answer.headers["content-length"])
+        return Download(size, Token(answer.headers["etag"]), answer.pieces)
+
+    async def _put(self, key: str, body: bytes | Stream, token: Token | None, beat: Beat) -> Token:
+        condition = {"if-none-match": "*"} if token is None else {"if-match": token}
+        headers = {"x-ms-blob-type": "BlockBlob", **condition}
+        answer = await self._ask("PUT", self._blob(key), headers=headers, body=body, beat=beat)
+        return Token(answer.headers["etag"])
 
     async def _remove(self, key: str, token: Token) -> None:
-        await self._container.get_blob_client(key).delete_blob(
-            etag=token, match_condition=MatchConditions.IfNotModified
-        )
+        await self._ask("DELETE", self._blob(key), headers={"if-match": token})
 
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        blobs = self._container.list_blobs(name_starts_with=prefix or None, include=["metadata"])
-        async for page in blobs.by_page():
+        query = {"restype": "container", "comp": "list", "include": "metadata", "prefix": prefix}
+        while True:
+            page = parsed((await self._ask("GET", self._container, query)).body, "Blob")
             yield [
-                Entry(blob.name, blob.size, Token(f'"{blob.etag}"'))
-                async for blob in page
-                if not _is_folder(blob)
+                # Some versions of the service leave the quotes out in listings only.
+                Entry(row["Name"], int(row["Content-Length"]), Token(f'"{row["Etag"].strip(_Q)}"'))
+                for row in page.rows
+                if not _is_folder(row)
             ]
+            if not (marker := page.fields.get("NextMarker")):
+                return
+            query["marker"] = marker
 
     def _translate(self, error: Exception, what: str) -> AgentError:
-        if isinstance(error, HttpResponseError) and error.status_code:
-            return self._answered(error, error.status_code, what)
-        if found := connection_error(error, what, self._url):
-            return found
-        if isinstance(error, ClientAuthenticationError):
-            return Refused(f"{what}: no identity found; set accessKey or give the pod an identity")
-        if isinstance(error, ServiceRequestError):
-            return Unavailable(f"{what}: {self._url} can't be reached")
-        if isinstance(error, AzureError):
-            return OutcomeUnknown(f"{what}: {error.message}")
-        return OutcomeUnknown(f"{what}: {type(error).__name__}: {error}")
+        if isinstance(error, Denied):
+            return self._answered(error, what)
+        return exchange_error(error, what, self._url)
 
-    def _answered(self, error: HttpResponseError, status: int, what: str) -> AgentError:
+    def _answered(self, error: Denied, what: str) -> AgentError:
         """The agent's error for an answer of the server."""
-        code = _code(error)
+        code, status = error.code, error.status
         if code in ("AuthenticationFailed", "InvalidAuthenticationInfo") or status == 401:
             return Refused(f"{what}: {self._url} does not accept accessKey ({code or status})")
         if code == "ContainerNotFound":
             container = self._settings.container
             return Refused(f"{what}: there is no container {container}; create it")
         if code in ("ContainerBeingDeleted", "ServerBusy") or status in (429, 503):
-            return Unavailable(f"{what}: {self._url} is busy ({code})")
+            return Unavailable(
+                f"{what}: {self._url} is busy ({code})", retry_after=retry_after(error)
+            )
         if status == 404:
             return Absent(f"{what}: there is no such blob")
         if status in (409, 412):
@@ -201,17 +202,19 @@ class AzureBlobConnector(ObjectRepository):
                 f"{what}: permission denied ({code}); check accessKey or the role Storage Blob "
                 "Data Contributor, and the account's network rules"
             )
-        if status >= 500:
+        if status >= 500 and status != 501:
             return OutcomeUnknown(f"{what}: {self._url} answered {status} ({code})")
         return Refused(f"{what}: {self._url} answered {status} ({code})")
 
 
-def _is_folder(blob: Any) -> bool:
+_Q: Final = '"'
+
+
+def _is_folder(row: Mapping[str, str]) -> bool:
     """A folder of an account with hierarchical namespace; its name has no slash at the end."""
-    return bool((blob.metadata or {}).get("hdi_isfolder") == "true")
+    return row.get("hdi_isfolder") == "true"
 
 
-def _code(error: HttpResponseError) -> str:
-    """Azure's own word for the error; the SDK sets it where the answer had one."""
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
+def _denied(answer: Head) -> Denied:
+    """Azure names the error in a header, so that it is there for HEAD as well."""
+    return Denied(answer, answer.headers.get("x-ms-error-code", ""))

@@ -5,6 +5,7 @@ original is found by following causes, contexts, arguments and groups.
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -28,11 +29,7 @@ def unwrapped(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         wrapped = [current.__cause__, current.__context__, *current.args]
-        wrapped.append(getattr(current, "os_error", None))  # aiohttp
-        wrapped.append(getattr(current, "inner_exception", None))  # azure.core
-        if isinstance(details := getattr(current, "kwargs", None), dict):  # botocore
-            wrapped.append(details.get("error"))
-        if isinstance(current, BaseExceptionGroup):  # anyio, below httpx
+        if isinstance(current, BaseExceptionGroup):
             wrapped.extend(current.exceptions)
         queue.extend(item for item in wrapped if isinstance(item, BaseException))
 
@@ -58,7 +55,9 @@ def connection_error(error: BaseException, what: str, server: str) -> AgentError
         return Unavailable(f"{what}: {server} does not speak TLS as expected; check the URL")
     if has(socket.gaierror):
         return Unavailable(f"{what}: the name {server} can't be resolved; check it and DNS")
-    if has(ConnectionRefusedError):
+    # asyncio keeps only the texts if a name has several addresses and all of them fail.
+    refused = f"[Errno {errno.ECONNREFUSED}]"
+    if has(ConnectionRefusedError) or any(refused in str(item) for item in found):
         return Unavailable(f"{what}: {server} refuses the connection; is the server up?")
     if has(TimeoutError, asyncio.TimeoutError):
         return OutcomeUnknown(f"{what}: {server} did not answer in time")

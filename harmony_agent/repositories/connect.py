@@ -24,8 +24,8 @@ class _Kind:
 _KINDS: Final = {
     "file": _Kind("file", "FileConnector"),
     "smb": _Kind("smb", "SmbConnector", ("smbclient",)),
-    "s3": _Kind("s3", "S3Connector", ("aiobotocore",)),
-    "azureblob": _Kind("azureblob", "AzureBlobConnector", ("azure.storage.blob", "aiohttp")),
+    "s3": _Kind("s3", "S3Connector"),
+    "azureblob": _Kind("azureblob", "AzureBlobConnector", ("azure.identity",)),
     "gcpbucket": _Kind("gcpbucket", "GcpBucketConnector", ("google.auth",)),
 }
 
@@ -45,14 +45,12 @@ def _installed(module: str) -> bool:
         return False
 
 
-def connect(
-    settings: model.Repository, folder: str, *, scratch: Path, ca_bundle: Path | None
-) -> Repository:
+def connect(settings: model.Repository, folder: str, *, ca_bundle: Path | None) -> Repository:
     """The connector for `settings`, its root `folder` (`<system>` or `<system>/<host>`) below the
     settings' own root. It is not opened yet.
 
-    `scratch` is a local directory for files that an SDK takes only by path; `ca_bundle` adds to
-    the authorities that are trusted. Raises Refused if the type's extra is not installed.
+    `ca_bundle` adds to the authorities that are trusted. Raises Refused if the type's extra is not
+    installed.
     """
     if extra := missing_extra(settings.type):
         raise Refused(
@@ -61,7 +59,5 @@ def connect(
         )
     kind = _KINDS[settings.type]
     module = import_module(f"{__package__}.{kind.module}")
-    connector: Repository = getattr(module, kind.connector)(
-        settings, folder, scratch=scratch, ca_bundle=ca_bundle
-    )
+    connector: Repository = getattr(module, kind.connector)(settings, folder, ca_bundle=ca_bundle)
     return connector

@@ -4,34 +4,34 @@ A file is written beside its target, synced and put in place in one step. Check 
 step by flock(2) on a lock file; creating needs no lock, since link(2) refuses an existing name.
 """
 
+import asyncio
 import contextlib
-import errno
-import fcntl
 import os
-import secrets
 import stat
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import ClassVar, Final
 
-from harmony_agent.core.durable import TEMPORARY_PREFIX, is_temporary, sync_directory
-from harmony_agent.core.errors import (
-    Absent,
-    AgentError,
-    PreconditionFailed,
-    Refused,
-    Unavailable,
-    Unsupported,
-)
+from harmony_agent.core.batches import Batches
+from harmony_agent.core.durable import NO_LINKS, Draft, is_temporary, sync_directory, temporary_name
+from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unsupported
+from harmony_agent.core.group_commit import create_together
+from harmony_agent.repositories.file_errors import translate
+from harmony_agent.repositories.file_lock import locked
+from harmony_agent.repositories.folder_watch import FolderWatch
 from harmony_agent.repositories.folders import (
     LOCK_FILE,
     LOCK_WAIT,
     FolderRepository,
+    Opened,
     Scan,
+    Staged,
     abandoned,
 )
-from harmony_agent.repositories.interface import Content, Entry, Token
+from harmony_agent.repositories.interface import Entry, Token
+from harmony_agent.repositories.layout import CONTROL
+from harmony_agent.repositories.limits import CONTROL_LIMIT, data_limit
 from harmony_agent.repositories.names import check_path, parents
 from harmony_agent.settings.model import FileRepository
 
@@ -42,13 +42,7 @@ __all__ = ["FileConnector"]
 # certificates and keys lie here.
 _FILE_MODE: Final = 0o660
 _FOLDER_MODE: Final = 0o770
-_LOCK_POLL: Final = 0.01  # seconds
-_READ_ATTEMPTS: Final = 5
-_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
+_TOGETHER: Final = 64  # new files in one go; each keeps a file handle open
 
 
 def _token(found: os.stat_result) -> Token:
@@ -63,6 +57,9 @@ class FileConnector(FolderRepository):
     def __init__(self, settings: FileRepository, folder: str, **_: object) -> None:
         self._base = Path(settings.root)
         self._root = self._base / folder
+        self._folds_case = False
+        self._watch = FolderWatch()
+        self._creations = Batches("create files", self._create_together, most=_TOGETHER)
         super().__init__()
 
     @property
@@ -70,32 +67,66 @@ class FileConnector(FolderRepository):
         """See Repository."""
         return str(self._root)
 
+    @property
+    def folds_case(self) -> bool:
+        """See Repository. Known once it was opened."""
+        return self._folds_case
+
     def _check(self, path: str) -> None:
         check_path(path)
         if is_temporary(path.rpartition("/")[2]) or path == LOCK_FILE:
             raise Unsupported(f"{path!r} is a name of the agent's own temporary files")
 
     def _translate(self, error: Exception, what: str) -> AgentError:
-        code = error.errno if isinstance(error, OSError) else None
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        if code in _DENIED:
-            who = f"user {os.geteuid()}, group {os.getegid()}"
-            return Refused(f"{what}: {reason}; the folder must be writable for {who}")
-        if code in _FULL:
-            return Unavailable(f"{what}: {reason}; make room there")
-        if code in _BAD_NAME:
-            return Unsupported(f"{what}: {reason}")
-        if isinstance(error, FileNotFoundError):
-            return Absent(f"{what}: there is no such file")
-        return Unavailable(f"{what}: {reason or error!r}")
+        return translate(error, what)
 
     def _connect(self) -> None:
         self._require_base()
+        self._folds_case = self._probe_case()
 
     def _require_base(self) -> None:
         """An unmounted volume must not look like an empty repository."""
         if not self._base.is_dir():
             raise Refused(f"{self._base} is not a folder; mount the repository's volume there")
+
+    def _probe_case(self) -> bool:
+        """Whether the volume takes names that differ only in case for one, as mounts by SMB do."""
+        probe = self._base / temporary_name()
+        try:
+            probe.touch(_FILE_MODE)
+            return probe.with_name(probe.name.upper()).exists()
+        except OSError:
+            return False  # nothing can be written there, so nothing can fold
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+
+    async def close(self) -> None:
+        """See Repository."""
+        self._watch.close()
+        await super().close()
+
+    async def await_change(self, folder: str, limit: float) -> None:
+        """See Repository. On volumes of a network the kernel tells of this machine's changes
+        only."""
+        self._watch.begin()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._changed(folder, limit)
+
+    async def _changed(self, folder: str, limit: float) -> None:
+        def enter() -> asyncio.Event | None:
+            return self._watch.enter(self._root / folder)
+
+        try:
+            changed = await self._run("watch", folder, CONTROL_LIMIT, enter)
+        except AgentError:
+            changed = None
+        if changed is None:
+            await asyncio.sleep(limit)
+        else:
+            await changed.wait()
+            changed.clear()
 
     def _scan(self, folder: str) -> Scan:
         files: list[Entry] = []
@@ -130,45 +161,91 @@ class FileConnector(FolderRepository):
             return None
         return Entry(path, found.st_size, _token(found)) if stat.S_ISREG(found.st_mode) else None
 
-    def _read(self, path: str) -> Content:
+    def _open(self, path: str) -> Opened:
         self._require_base()
-        for _ in range(_READ_ATTEMPTS):
-            with (self._root / path).open("rb") as file:
-                before = _token(os.fstat(file.fileno()))
-                data = file.read()
-                if _token(os.fstat(file.fileno())) == before:
-                    return Content(data, before)
-        raise Unavailable(f"{path!r} in {self.location} is being written; it is read later")
+        return _OpenedFile((self._root / path).open("rb", buffering=0))
 
-    def _create(self, path: str, data: bytes) -> Token:
+    def _stage(self, path: str) -> Staged:
+        return _StagedFile(self._draft(path), self._put)
+
+    async def create(self, path: str, data: bytes) -> Token:
+        """See Repository. Files that are created at the same time share their waits for the
+        disk."""
+        self._check(path)
+        return await self._creations.do((path, data))
+
+    async def _create_together(
+        self, files: Sequence[tuple[str, bytes]]
+    ) -> Sequence[Token | Exception]:
+        limit = data_limit(sum(len(data) for _, data in files))
+        what = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
+        outcomes = await self._run(
+            "create", what, limit, lambda: create_together(files, self._begin, self._put_new)
+        )
+        return [
+            _token(outcome) if isinstance(outcome, os.stat_result) else self._failure(file, outcome)
+            for (file, _), outcome in zip(files, outcomes, strict=True)
+        ]
+
+    def _failure(self, path: str, error: Exception) -> AgentError:
+        if isinstance(error, AgentError):
+            return error
+        failure = translate(error, self._what("create", path))
+        failure.__cause__ = error
+        return failure
+
+    def _begin(self, file: tuple[str, bytes]) -> Draft:
+        path, data = file
+        draft = self._draft(path)
+        try:
+            draft.write(data)
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
+
+    def _draft(self, path: str) -> Draft:
+        """An empty draft of `path`, whose folder is made if need be."""
         target = self._root / path
-        with self._written_beside(target, data) as (temporary, handle):
-            try:
-                os.link(temporary, target)
-            except FileExistsError as error:
-                raise PreconditionFailed(f"{path!r} exists in {self.location}") from error
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                self._create_without_links(path, temporary)
-            temporary.unlink(missing_ok=True)  # before the token is taken: it changes the ctime
-            return _token(os.fstat(handle))
+        try:
+            return Draft(target, mode=_FILE_MODE)
+        except FileNotFoundError:
+            self._make_folder(str(target.parent.relative_to(self._root)))
+            return Draft(target, mode=_FILE_MODE)
 
-    def _create_without_links(self, path: str, temporary: Path) -> None:
-        """Some network file systems (Azure Files over SMB) have no hard links."""
-        with self._locked():
-            if self._stat(path):
-                raise PreconditionFailed(f"{path!r} exists in {self.location}")
-            temporary.rename(self._root / path)
+    def _put(self, draft: Draft, token: Token | None) -> Token:
+        """Give a synced draft its name; the token of exactly this file."""
+        if token is None:
+            self._put_new(draft)
+        else:
+            with self._locked():
+                self._require(draft, token)
+                draft.put_over()
+        sync_directory(draft.target.parent)
+        return _token(draft.status)
 
-    def _replace(self, path: str, data: bytes, token: Token) -> Token:
-        target = self._root / path
-        with self._written_beside(target, data) as (temporary, handle), self._locked():
-            present = self._stat(path)
-            if present is None or present.token != token:
-                raise PreconditionFailed(f"{path!r} in {self.location} is not that version")
-            temporary.rename(target)
-            return _token(os.fstat(handle))
+    def _put_new(self, draft: Draft) -> None:
+        try:
+            draft.put_new()
+        except FileExistsError:
+            raise self._refusal(draft, "exists in") from None
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            # Some network file systems (Azure Files over SMB) have no hard links.
+            with self._locked():
+                if os.path.lexists(draft.target):
+                    raise self._refusal(draft, "exists in") from None
+                draft.put_over()
+
+    def _require(self, draft: Draft, token: Token) -> None:
+        present = self._stat(str(draft.target.relative_to(self._root)))
+        if present is None or present.token != token:
+            raise self._refusal(draft, "is not that version in")
+
+    def _refusal(self, draft: Draft, why: str) -> PreconditionFailed:
+        path = str(draft.target.relative_to(self._root))
+        return PreconditionFailed(f"{path!r} {why} {self.location}")
 
     def _delete(self, path: str, token: Token) -> None:
         with self._locked():
@@ -176,7 +253,7 @@ class FileConnector(FolderRepository):
             if present is None:
                 return
             if present.token != token:
-                raise PreconditionFailed(f"{path!r} in {self.location} is not that version")
+                raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
             target = self._root / path
             target.unlink()
             sync_directory(target.parent)
@@ -193,66 +270,41 @@ class FileConnector(FolderRepository):
                 sync_directory(folder.parent)
 
     @contextlib.contextmanager
-    def _written_beside(self, target: Path, data: bytes) -> Iterator[tuple[Path, int]]:
-        """A synced temporary file with `data` in the target's folder, and its open handle.
-
-        The handle gives the token of exactly this file, also if somebody replaces it at once.
-        """
-        temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            handle = os.open(temporary, flags, _FILE_MODE)
-        except FileNotFoundError:
-            self._make_folder(str(target.parent.relative_to(self._root)))
-            handle = os.open(temporary, flags, _FILE_MODE)
-        try:
-            os.fchmod(handle, _FILE_MODE)
-            with os.fdopen(handle, "wb", closefd=False) as file:
-                file.write(data)
-            os.fsync(handle)
-            yield temporary, handle
-            sync_directory(target.parent)
-        finally:
-            os.close(handle)
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the repository's lock; raises Unavailable if another node keeps it too long."""
         lock = self._root / LOCK_FILE
-        flags = os.O_RDWR | os.O_CREAT
-        try:
-            handle = os.open(lock, flags, _FILE_MODE)
-        except FileNotFoundError:
-            self._make_folder(str(Path(LOCK_FILE).parent))
-            handle = os.open(lock, flags, _FILE_MODE)
-        try:
-            with contextlib.suppress(PermissionError):  # another user made it, with this mode
-                os.fchmod(handle, _FILE_MODE)
-            self._lock(handle)
+        if not lock.parent.exists():
+            self._make_folder(CONTROL)
+        with locked(lock, _FILE_MODE, LOCK_WAIT):
             yield
-        finally:
-            os.close(handle)
 
-    def _lock(self, handle: int) -> None:
-        give_up = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise Unavailable(
-                        f"another node holds the lock of {self.location} for more than "
-                        f"{LOCK_WAIT:g} s"
-                    ) from None
-                time.sleep(_LOCK_POLL)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                raise Refused(
-                    f"the file system of {self.location} offers no locks (flock): mount it with "
-                    "locking, such as NFS 4 or SMB"
-                ) from error
-            else:
-                return
+
+class _StagedFile(Staged):
+    def __init__(self, draft: Draft, put: Callable[[Draft, Token | None], Token]) -> None:
+        self._draft = draft
+        self._put = put
+
+    def write(self, data: bytes) -> None:
+        self._draft.write(data)
+
+    def publish(self, token: Token | None) -> Token:
+        self._draft.sync()
+        return self._put(self._draft, token)
+
+    def discard(self) -> None:
+        self._draft.discard()
+
+
+class _OpenedFile(Opened):
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        found = os.fstat(file.fileno())
+        self.size, self.token = found.st_size, _token(found)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
+
+    def is_unchanged(self) -> bool:
+        return _token(os.fstat(self._file.fileno())) == self.token
+
+    def close(self) -> None:
+        self._file.close()

@@ -4,14 +4,16 @@ Their libraries block, so each call runs in one of a few threads and is given up
 """
 
 import asyncio
+import contextlib
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
-from harmony_agent.core.errors import AgentError, OutcomeUnknown
+from harmony_agent.core.errors import AgentError, OutcomeUnknown, PreconditionFailed, Unavailable
 from harmony_agent.core.threads import Workers
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.repositories.layout import CONTROL
 from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, data_limit
 
@@ -21,7 +23,9 @@ __all__ = [
     "LOCK_WAIT",
     "THREADS",
     "FolderRepository",
+    "Opened",
     "Scan",
+    "Staged",
     "abandoned",
 ]
 
@@ -36,8 +40,47 @@ ABANDONED_AFTER: Final = 24 * 3600.0
 """Seconds after which a temporary file belongs to a writer that died; clocks may differ by hours,
 and no write takes a day."""
 
+_CHUNK: Final = 4 * 1024 * 1024  # bytes of a large file that are in memory at a time
+_READ_ATTEMPTS: Final = 5
+
 # Files and the names of sub-folders of one folder.
 Scan = tuple[list[Entry], list[str]]
+
+
+class Staged(ABC):
+    """A temporary file beside its target. Methods block and raise the library's errors."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Append; now and then has what is written on the disk."""
+
+    @abstractmethod
+    def publish(self, token: Token | None) -> Token:
+        """Have it on the disk and give it its name, which must be free (`token` None) or stand
+        for the version `token`; raises PreconditionFailed if it does not."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove it unless it has its name; never raises."""
+
+
+class Opened(ABC):
+    """A file that is read in pieces. Methods block and raise the library's errors."""
+
+    size: int
+    token: Token
+
+    @abstractmethod
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most so many; none at the end."""
+
+    @abstractmethod
+    def is_unchanged(self) -> bool:
+        """Whether all that was read is of the version `token`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give it back; never raises."""
 
 
 class FolderRepository(Repository):
@@ -71,13 +114,12 @@ class FolderRepository(Repository):
     def _stat(self, path: str) -> Entry | None: ...
 
     @abstractmethod
-    def _read(self, path: str) -> Content: ...
+    def _open(self, path: str) -> Opened:
+        """The file's present version."""
 
     @abstractmethod
-    def _create(self, path: str, data: bytes) -> Token: ...
-
-    @abstractmethod
-    def _replace(self, path: str, data: bytes, token: Token) -> Token: ...
+    def _stage(self, path: str) -> Staged:
+        """An empty temporary file in the folder of `path`, which is made if need be."""
 
     @abstractmethod
     def _delete(self, path: str, token: Token) -> None: ...
@@ -132,18 +174,52 @@ class FolderRepository(Repository):
         self._check(path)
         return await self._run("read", path, DATA_LIMIT, lambda: self._read(path))
 
+    @contextlib.asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[Download]:
+        """See Repository."""
+        self._check(path)
+        opened = await self._run("read", path, CONTROL_LIMIT, lambda: self._open(path))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await self._run("read", path, DATA_LIMIT, lambda: opened.read(_CHUNK)):
+                yield chunk
+            if not await self._run("read", path, CONTROL_LIMIT, opened.is_unchanged):
+                raise self._being_written(path)
+
+        try:
+            yield Download(opened.size, opened.token, chunks())
+        finally:
+            await self._run("close", path, CONTROL_LIMIT, opened.close)
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """See Repository."""
+        self._check(path)
+        written = 0
+        staged = await self._run("write", path, CONTROL_LIMIT, lambda: self._stage(path))
+        try:
+            async for chunk in chunks:
+                limit = data_limit(len(chunk))
+                await self._run("write", path, limit, partial(staged.write, chunk))
+                written += len(chunk)
+            if written != size:
+                raise PreconditionFailed(f"{path!r} has {written} bytes instead of {size}")
+            return await self._run("write", path, DATA_LIMIT, lambda: staged.publish(token))
+        finally:
+            await self._run("discard", path, CONTROL_LIMIT, staged.discard)
+
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""
         self._check(path)
-        return await self._run(
-            "create", path, data_limit(len(data)), lambda: self._create(path, data)
-        )
+        limit = data_limit(len(data))
+        return await self._run("create", path, limit, lambda: self._write(path, data, None))
 
     async def replace(self, path: str, data: bytes, token: Token) -> Token:
         """See Repository."""
         self._check(path)
         limit = data_limit(len(data))
-        return await self._run("replace", path, limit, lambda: self._replace(path, data, token))
+        return await self._run("replace", path, limit, lambda: self._write(path, data, token))
 
     async def delete(self, path: str, token: Token) -> None:
         """See Repository."""
@@ -156,20 +232,43 @@ class FolderRepository(Repository):
             self._check(path)
         await self._run("make folder", path, CONTROL_LIMIT, lambda: self._make_folder(path))
 
+    def _read(self, path: str) -> Content:
+        for _ in range(_READ_ATTEMPTS):
+            with contextlib.closing(self._open(path)) as opened:
+                data = b"".join(iter(lambda: opened.read(_CHUNK), b""))
+                if opened.is_unchanged():
+                    return Content(data, opened.token)
+        raise self._being_written(path)
+
+    def _write(self, path: str, data: bytes, token: Token | None) -> Token:
+        staged = self._stage(path)
+        try:
+            staged.write(data)
+            return staged.publish(token)
+        finally:
+            staged.discard()
+
+    def _being_written(self, path: str) -> Unavailable:
+        return Unavailable(f"{path!r} in {self.location} is being written; it is read later")
+
     async def _run(self, verb: str, path: str, limit: float, call: Callable[[], T]) -> T:
-        """Run a blocking operation; the one place where the library's errors are translated."""
-        what = (
-            f"can't {verb} {path!r} in {self.location}" if path else f"can't {verb} {self.location}"
-        )
+        """Run a blocking operation, its errors translated."""
         try:
             return await self._workers.run(limit, call)
         except OutcomeUnknown as error:
             self._given_up()
+            what = self._what(verb, path)
             raise OutcomeUnknown(f"{what}: no answer within {limit:g} s") from error
         except AgentError:
             raise
         except Exception as error:  # libraries raise anything; this is the seam
-            raise self._translate(error, what) from error
+            raise self._translate(error, self._what(verb, path)) from error
+
+    def _what(self, verb: str, path: str) -> str:
+        """An operation and its place, for a person."""
+        return (
+            f"can't {verb} {path!r} in {self.location}" if path else f"can't {verb} {self.location}"
+        )
 
     def _given_up(self) -> None:
         """An operation did not return in time; connectors free its thread if they can."""

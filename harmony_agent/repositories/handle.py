@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ClassVar, TypeVar
 
 from harmony_agent.core.errors import (
@@ -14,7 +15,7 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.repositories.breaker import Breaker
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.repositories.metrics import BREAKER_OPEN, OPERATIONS, SECONDS
 
 __all__ = ["Handle"]
@@ -68,6 +69,11 @@ class Handle(Repository):
         self._breaker = Breaker(clock)
 
     @property
+    def folds_case(self) -> bool:
+        """See Repository."""
+        return self._use.connector.folds_case
+
+    @property
     def location(self) -> str:
         """See Repository."""
         return self._use.connector.location
@@ -106,6 +112,30 @@ class Handle(Repository):
     async def read(self, path: str) -> Content:
         """See Repository."""
         return await self._counted("read", lambda connector: connector.read(path))
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[Download]:
+        """See Repository. Counted as a whole; only entering it tells of the backend."""
+        with self._use as connector:
+            stack = AsyncExitStack()
+            found = await self._counted(
+                "download", lambda _: stack.enter_async_context(connector.download(path))
+            )
+            async with stack:
+                yield found
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """See Repository."""
+        return await self._counted(
+            "upload", lambda connector: connector.upload(path, size, chunks, token)
+        )
+
+    async def await_change(self, folder: str, limit: float) -> None:
+        """See Repository. Not counted: it moves nothing."""
+        with self._use as connector:
+            await connector.await_change(folder, limit)
 
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""

@@ -5,15 +5,16 @@ repository's root, POSIX style, without a leading slash. Every call has a time l
 raises nothing but the errors of `harmony_agent.core.errors`.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import ClassVar, NewType
+from typing import ClassVar
 
-__all__ = ["Content", "Entry", "Repository", "Token"]
+from harmony_agent.repositories.token import Token
 
-# Names one version of one file; compared for equality only: an ETag, an Azure etag, a generation,
-# or (id, size, write time, change time) of a file.
-Token = NewType("Token", str)
+__all__ = ["Content", "Download", "Entry", "Repository", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,16 @@ class Content:
     token: Token
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file whose content arrives in pieces: its size in bytes, the token of exactly this
+    content, and the pieces, which raise the errors of Repository when the rest can't be had."""
+
+    size: int
+    token: Token
+    chunks: AsyncIterator[bytes]
+
+
 class Repository(ABC):
     """A root folder on a storage backend.
 
@@ -47,6 +58,11 @@ class Repository(ABC):
     @abstractmethod
     def location(self) -> str:
         """Where it is, for people: `s3://bucket/root`, `//server/share/root`; no secrets."""
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether names that differ only in case are one file there."""
+        return False
 
     @abstractmethod
     async def open(self) -> None:
@@ -70,6 +86,22 @@ class Repository(ABC):
         """The whole file; raises Absent if there is none."""
 
     @abstractmethod
+    def download(self, path: str) -> AbstractAsyncContextManager[Download]:
+        """The file in pieces, for one too large for memory; entering raises Absent if there is
+        none. The time limit is one without progress."""
+
+    @abstractmethod
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """Write a file of `size` bytes that is too large for memory: create it (`token` None) or
+        replace the version `token`, with the errors of `create` and `replace`.
+
+        Readers see it whole or not at all: an error that `chunks` raises leaves the old version
+        and is raised again as it is.
+        """
+
+    @abstractmethod
     async def create(self, path: str, data: bytes) -> Token:
         """Write a file that must not exist yet (parents are made); raises PreconditionFailed if
         it does. Readers see it whole or not at all."""
@@ -88,3 +120,11 @@ class Repository(ABC):
     async def make_folder(self, path: str) -> None:
         """Make a folder (or its placeholder object) and its parents; idempotent, also when
         several nodes do it at the same instant."""
+
+    async def await_change(self, folder: str, limit: float) -> None:
+        """Return when something directly in `folder` may have changed, at the latest after
+        `limit` seconds; a hint only. Where the backend can't tell, that is simply the wait.
+
+        Never raises the backend's errors: the next look at the folder will.
+        """
+        await asyncio.sleep(limit)

@@ -9,12 +9,14 @@ from harmony_agent.repositories.interface import Repository
 
 __all__ = [
     "CONFIGURATION_FOLDERS",
+    "CONFLICTS",
     "CONTROL",
     "LEASE",
     "MARKERS",
     "PARKED",
     "REPOSITORY_ID",
     "RESERVED_HOSTS",
+    "SET_ASIDE",
     "prepare_configuration",
     "prepare_runtime",
     "repository_id",
@@ -28,6 +30,10 @@ REPOSITORY_ID: Final = f"{CONTROL}/repo-id"
 """Names this repository; its absence means that no node has ever filled it."""
 MARKERS: Final = f"{CONTROL}/markers"
 """One object per node, which tells the others what it changed."""
+CONFLICTS: Final = f"{CONTROL}/conflicts"
+"""Versions of files that lost a conflict, of all nodes."""
+SET_ASIDE: Final = f"{CONTROL}/set-aside"
+"""What a node overruled in its own runtime folder."""
 LEASE: Final = f"{CONTROL}/lease"
 """Who may write in a node's runtime folder."""
 PARKED: Final = f"{CONTROL}/parked"

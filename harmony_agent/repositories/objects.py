@@ -1,33 +1,40 @@
 """What the object stores (S3, Azure, GCS) have in common.
 
-Their clients are asynchronous and do not retry by themselves: a write whose answer was lost is
-looked up here, since a silent second try would report our own object as somebody else's.
+Nothing is retried silently: a write whose answer was lost is looked up here, since a second try
+would report our own object as somebody else's.
 """
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from harmony_agent.core.errors import (
     Absent,
     AgentError,
     OutcomeUnknown,
     PreconditionFailed,
+    Refused,
     Unavailable,
+    Unsupported,
 )
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.http_connection import Beat, Stream
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, data_limit
 from harmony_agent.repositories.names import parents
+from harmony_agent.repositories.uploads import SourceFailed, watched
 
-__all__ = ["Beat", "ObjectRepository"]
+__all__ = ["ObjectRepository"]
 
 T = TypeVar("T")
 
-Beat = Callable[[], None]
-"""Tells that a transfer makes progress, which renews its time limit."""
+_log = logging.getLogger(__name__)
+
+_LARGEST: Final = 5000 * 1024 * 1024
+"""Bytes in one request: Azure's limit ("Put Blob"); S3 takes a little more, Google much more."""
 
 
 class ObjectRepository(Repository):
@@ -42,6 +49,7 @@ class ObjectRepository(Repository):
         # rootPath may be written /like/this.
         self._root = "/".join(part for part in root.parts if part != "/")
         self._folders: set[str] = set()  # made by us or found: not made again
+        self._takes_folders = True
 
     @abstractmethod
     def _translate(self, error: Exception, what: str) -> AgentError:
@@ -63,8 +71,15 @@ class ObjectRepository(Repository):
     async def _get(self, key: str, beat: Beat) -> Content: ...
 
     @abstractmethod
-    async def _put(self, key: str, data: bytes, token: Token | None) -> Token:
-        """Write `key` over version `token`; it must not exist if `token` is None."""
+    async def _put(self, key: str, body: bytes | Stream, token: Token | None, beat: Beat) -> Token:
+        """Write `key` over version `token`; it must not exist if `token` is None.
+
+        One that breaks off leaves nothing to be seen.
+        """
+
+    @abstractmethod
+    async def _open(self, key: str, resources: AsyncExitStack) -> Download:
+        """Begin to read `key`; what has to be closed afterwards goes into `resources`."""
 
     @abstractmethod
     async def _remove(self, key: str, token: Token) -> None:
@@ -109,6 +124,43 @@ class ObjectRepository(Repository):
 
         return await _twice(read)
 
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[Download]:
+        """See Repository."""
+        key = self._key(path)
+        async with AsyncExitStack() as resources:
+
+            async def begin() -> Download:
+                async with self._guarded("read", path, DATA_LIMIT):
+                    return await self._open(key, resources)
+
+            found = await _twice(begin)
+            yield Download(found.size, found.token, self._in_time(path, found.chunks))
+
+    async def _in_time(self, path: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces, each within the limit, which does not run while the reader is busy."""
+        while True:
+            async with self._guarded("read", path, DATA_LIMIT):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """See Repository. A lost answer is not looked up: that would read it all again."""
+        key = self._key(path)
+        if size > _LARGEST:
+            raise Unsupported(f"{path!r} is larger than {_LARGEST // 1024**2} MiB")
+        try:
+            async with self._guarded("write", path, DATA_LIMIT) as beat:
+                return await self._put(key, Stream(size, watched(size, chunks)), token, beat)
+        except SourceFailed as error:
+            raise error.reason from None
+        except Absent as error:
+            raise self._gone(path) from error
+
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository. If the answer is lost, an object with just these bytes counts as ours:
         content that several nodes could write alike needs something of its own in it."""
@@ -139,28 +191,40 @@ class ObjectRepository(Repository):
         folders are but prefixes ("Pseudo Folders" of its S3 connector)."""
         whole = self._key(path) if path else self._root
         for folder in parents(whole) if whole else ():
-            if folder not in self._folders:
+            if folder not in self._folders and self._takes_folders:
                 await self._make_placeholder(path, f"{folder}/")
                 self._folders.add(folder)
 
     async def _make_placeholder(self, path: str, key: str) -> None:
         try:
-            async with self._guarded("make folder", path, CONTROL_LIMIT):
-                await self._put(key, b"", None)
+            async with self._guarded("make folder", path, CONTROL_LIMIT) as beat:
+                await self._put(key, b"", None, beat)
         except PreconditionFailed:
             pass  # another node was first
+        except (Refused, Unsupported) as error:
+            # Some servers know no names that end in a slash, and nothing of ours needs them. Where
+            # it is a matter of permission instead, the next write tells.
+            self._takes_folders = False
+            _log.warning(
+                "the server takes no folder placeholders; going on without",
+                extra={"repository": self.location, "error": str(error)},
+            )
 
     async def _write(self, verb: str, path: str, data: bytes, token: Token | None) -> Token:
         key = self._key(path)
         try:
-            async with self._guarded(verb, path, data_limit(len(data))):
-                return await self._put(key, data, token)
-        except Absent as error:  # a conditional write on a missing key, on some servers
-            raise PreconditionFailed(f"{path!r} is gone from {self.location}") from error
+            async with self._guarded(verb, path, data_limit(len(data))) as beat:
+                return await self._put(key, data, token, beat)
+        except Absent as error:
+            raise self._gone(path) from error
         except OutcomeUnknown:
             if (token_of_ours := await self._found_again(key, data)) is not None:
                 return token_of_ours
             raise
+
+    def _gone(self, path: str) -> PreconditionFailed:
+        """For a conditional write on a missing key, which some servers answer with 404."""
+        return PreconditionFailed(f"{path!r} is gone from {self.location}")
 
     async def _found_again(self, key: str, data: bytes) -> Token | None:
         """The token of `key` if it holds `data`: a write whose answer was lost has happened."""
@@ -188,14 +252,15 @@ class ObjectRepository(Repository):
         place = f"{path!r} in {self.location}" if path else self.location
         what = f"can't {verb} {place}"
         loop = asyncio.get_running_loop()
+        deadline = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as deadline:
+            async with deadline:
                 yield lambda: deadline.reschedule(loop.time() + limit)
-        except AgentError:
+        except (AgentError, SourceFailed):
             raise
-        except TimeoutError as error:
-            raise OutcomeUnknown(f"{what}: no answer within {limit:g} s") from error
         except Exception as error:  # libraries raise anything; this is the seam
+            if isinstance(error, TimeoutError) and deadline.expired():
+                raise OutcomeUnknown(f"{what}: no answer within {limit:g} s") from error
             raise self._translate(error, what) from error
 
 

@@ -1,58 +1,68 @@
-"""Amazon S3 and compatible servers, by aiobotocore on the agent's own event loop.
+"""Amazon S3 and compatible servers, by their REST API."""
 
-Used directly: of s3fs only the session would be of use here, since its reads and listings hide
-errors and conditions.
-"""
-
+import asyncio
 import hashlib
+import ipaddress
 import os
-import ssl
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
+from urllib.parse import unquote_plus, urlsplit
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-)
-
-from harmony_agent.core.errors import (
-    Absent,
-    AgentError,
-    OutcomeUnknown,
-    PreconditionFailed,
-    Refused,
-    Unavailable,
-)
-from harmony_agent.core.tls import combined_bundle
-from harmony_agent.repositories.causes import connection_error
-from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT, PARALLEL
+from harmony_agent.core.errors import AgentError
+from harmony_agent.core.tls import client_context
+from harmony_agent.repositories.aws_credentials import AwsCredentials
+from harmony_agent.repositories.http_client import Answer, HttpClient
+from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
+from harmony_agent.repositories.http_errors import Denied, exchange_error
+from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_path
-from harmony_agent.repositories.objects import Beat, ObjectRepository
+from harmony_agent.repositories.objects import ObjectRepository
+from harmony_agent.repositories.s3_errors import EXPIRED, WRONG_KEY, denied_by_s3
+from harmony_agent.repositories.sigv4 import UNSIGNED, AwsKeys, query_of, quoted, signed
+from harmony_agent.repositories.store_xml import parsed
 from harmony_agent.settings.model import S3Repository
 
-__all__ = ["S3Connector"]
+__all__ = ["S3Connector", "address"]
 
 _DEFAULT_REGION: Final = "us-east-1"  # compatible servers take any
-_CHUNK: Final = 256 * 1024
 _ENCRYPTION: Final = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
+_HASHED: Final = 1024 * 1024  # bytes; to hash a longer body would keep others waiting
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
+# docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_HOST_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
-# docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_WRONG_KEY: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
-_EXPIRED: Final = frozenset({"ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed"})
-_WRONG_REGION: Final = frozenset(
-    {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "TemporaryRedirect"}
-)
-_BUSY: Final = frozenset({"SlowDown", "ServiceUnavailable", "Throttling", "503", "429"})
-_CONFLICT: Final = frozenset(
-    {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409"}
-)
+
+def address(settings: S3Repository, region: str) -> tuple[str, str]:
+    """The server's URL and the path of the bucket on it (empty if the bucket is in the host name).
+
+    A bucket whose name can't stand in a host name or its certificate goes into the path, as do
+    those of servers that are named by IP address.
+    """
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    url = settings.endpoint or f"{settings.protocol}://s3.{region}.{suffix}"
+    parts = urlsplit(url.rstrip("/"))
+    bucket = settings.bucket
+    in_path = (
+        settings.path_style
+        or not _HOST_NAME.fullmatch(bucket)
+        or (parts.scheme == "https" and "." in bucket)
+        or _is_address(parts.hostname or "")
+    )
+    if in_path:
+        return f"{parts.scheme}://{parts.netloc}", f"{parts.path}/{quoted(bucket)}"
+    return f"{parts.scheme}://{bucket}.{parts.netloc}", parts.path
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class S3Connector(ObjectRepository):
@@ -61,15 +71,17 @@ class S3Connector(ObjectRepository):
     kind: ClassVar[str] = "s3"
 
     def __init__(
-        self, settings: S3Repository, folder: str, *, scratch: Path, ca_bundle: Path | None
+        self, settings: S3Repository, folder: str, *, ca_bundle: Path | None, **_: object
     ) -> None:
         super().__init__(settings.root / folder)
         self._settings = settings
-        self._scratch = scratch
         self._ca_bundle = ca_bundle
-        self._resources = AsyncExitStack()
-        self._client: Any = None  # aiobotocore has no types
-        self._encryption = self._encryption_parameters()
+        environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        self._region = settings.region or environment or _DEFAULT_REGION
+        self._url, self._bucket = address(settings, self._region)
+        self._client: HttpClient | None = None
+        self._keys: AwsKeys | AwsCredentials | None = None
+        self._encryption = self._encryption_headers()
 
     @property
     def location(self) -> str:
@@ -78,156 +90,148 @@ class S3Connector(ObjectRepository):
 
     @property
     def _server(self) -> str:
-        return self._settings.endpoint or f"s3.{self._settings.region or _DEFAULT_REGION}"
+        return self._settings.endpoint or f"s3.{self._region}"
 
     def _check(self, path: str) -> None:
         check_path(path)
 
-    def _encryption_parameters(self) -> dict[str, str]:
+    def _encryption_headers(self) -> dict[str, str]:
         settings = self._settings
         if settings.encryption == "none":
             return {}
-        parameters = {"ServerSideEncryption": _ENCRYPTION[settings.encryption]}
+        headers = {"x-amz-server-side-encryption": _ENCRYPTION[settings.encryption]}
         if settings.encryption == "sse-kms" and settings.kms_key:
-            parameters["SSEKMSKeyId"] = settings.kms_key
-        return parameters
-
-    def _trust(self) -> str | bool:
-        """The PEM file of the authorities; botocore's own list would leave out the system's."""
-        # Both repositories use one scratch directory and may trust different authorities.
-        directory = self._scratch / f"s3-{hashlib.sha256(self.location.encode()).hexdigest()[:8]}"
-        if self._settings.ca_bundle or self._ca_bundle:
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        bundle = combined_bundle(directory, self._settings.ca_bundle, self._ca_bundle)
-        return str(bundle) if bundle else ssl.get_default_verify_paths().cafile or True
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = settings.kms_key
+        return headers
 
     async def _connect(self) -> None:
         if self._client is None:
-            self._client = await self._resources.enter_async_context(self._new_client())
+            trust = client_context(self._settings.ca_bundle, self._ca_bundle)
+            settings = self._settings
+            if settings.access_key and settings.secret_access_key:
+                secret = settings.secret_access_key.get_secret_value()
+                self._keys = AwsKeys(settings.access_key, secret)
+            else:
+                self._keys = AwsCredentials(self._region, trust)
+            self._client = HttpClient(self._url, trust)
         await self._prove_bucket()
 
     async def _prove_bucket(self) -> None:
-        """Not by head_bucket: the answer to a HEAD can't say what is wrong."""
-        await self._client.list_objects_v2(
-            Bucket=self._settings.bucket, Prefix=self._root, MaxKeys=1
-        )
-
-    def _new_client(self) -> Any:
-        settings = self._settings
-        secret = settings.secret_access_key
-        session = get_session()
-        # No proxy or profile surprises beyond the standard ones; the instance's own metadata
-        # service is part of the credential chain and gets a limit as well.
-        session.set_config_variable("metadata_service_timeout", CONNECT)
-        return session.create_client(
-            "s3",
-            region_name=settings.region or os.environ.get("AWS_REGION") or _DEFAULT_REGION,
-            endpoint_url=settings.endpoint,
-            use_ssl=settings.protocol == "https",
-            verify=self._trust(),
-            aws_access_key_id=settings.access_key,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            config=AioConfig(
-                max_pool_connections=PARALLEL,
-                connect_timeout=CONNECT,
-                read_timeout=CONTROL_LIMIT,
-                retries={"total_max_attempts": 1},
-                s3={"addressing_style": "path" if settings.path_style else "auto"},
-                # Compatible servers do not know the newer checksums.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        """Not by HeadBucket: the answer to a HEAD can't say what is wrong."""
+        await self._ask("GET", "", {"list-type": "2", "max-keys": "1", "prefix": self._root})
 
     async def close(self) -> None:
         """See Repository."""
-        self._client = None
-        await self._resources.aclose()
+        if self._client:
+            self._client.close()
+        self._client = self._keys = None
+
+    def _target(self, key: str) -> str:
+        return f"{self._bucket}/{quoted(key)}"
+
+    async def _signed(
+        self,
+        request: tuple[str, str, str],
+        headers: Mapping[str, str],
+        payload_hash: str,
+    ) -> dict[str, str]:
+        assert self._client is not None, "open() comes first"
+        keys = self._keys
+        if isinstance(keys, AwsCredentials):
+            keys = await keys.keys()
+        assert keys is not None, "open() comes first"
+        named = {"host": self._client.authority, **headers}
+        return signed(keys, self._region, datetime.now(UTC), request, named, payload_hash)
+
+    async def _ask(
+        self,
+        method: str,
+        key: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Stream = b"",
+        beat: Beat = no_beat,
+    ) -> Answer:
+        """Send a request; raises Denied unless the answer is a success."""
+        path, text = self._target(key), query_of(query) if query else ""
+        payload_hash = await _hash(body)
+        named = await self._signed((method, path, text), headers or {}, payload_hash)
+        assert self._client is not None, "open() comes first"
+        target = f"{path}?{text}" if text else path
+        answer = await self._client.ask(method, target, named, body, beat)
+        if answer.status // 100 != 2:
+            raise self._denied(answer)
+        return answer
+
+    def _denied(self, answer: Answer) -> Denied:
+        try:
+            fields = parsed(answer.body).fields if answer.body else {}
+        except ValueError:
+            fields = {}
+        code = fields.get("Code", "")
+        if code in EXPIRED | WRONG_KEY and isinstance(self._keys, AwsCredentials):
+            self._keys.forget()
+        return Denied(answer, code, fields.get("Message", ""))
 
     async def _head(self, key: str) -> Entry | None:
         try:
-            answer = await self._client.head_object(Bucket=self._settings.bucket, Key=key)
-        except ClientError as error:
-            if _code(error) not in ("404", "NoSuchKey"):
+            answer = await self._ask("HEAD", key)
+        except Denied as denied:
+            if denied.status != 404:
                 raise
             await self._prove_bucket()  # a HEAD answers 404 for a missing bucket as well
             return None
-        return Entry(key, answer["ContentLength"], Token(answer["ETag"]))
+        return Entry(key, int(answer.headers["content-length"]), Token(answer.headers["etag"]))
 
     async def _get(self, key: str, beat: Beat) -> Content:
-        answer = await self._client.get_object(Bucket=self._settings.bucket, Key=key)
-        chunks = []
-        async with answer["Body"] as body:
-            while chunk := await body.read(_CHUNK):
-                chunks.append(chunk)
-                beat()
-        data = b"".join(chunks)
-        if len(data) != answer["ContentLength"]:
-            raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes arrived")
-        return Content(data, Token(answer["ETag"]))
+        answer = await self._ask("GET", key, beat=beat)
+        return Content(answer.body, Token(answer.headers["etag"]))
 
-    async def _put(self, key: str, data: bytes, token: Token | None) -> Token:
-        condition = {"IfNoneMatch": "*"} if token is None else {"IfMatch": token}
-        answer = await self._client.put_object(
-            Bucket=self._settings.bucket, Key=key, Body=data, **condition, **self._encryption
-        )
-        return Token(answer["ETag"])
+    async def _open(self, key: str, resources: AsyncExitStack) -> Download:
+        path = self._target(key)
+        headers = await self._signed(("GET", path, ""), {}, _EMPTY)
+        assert self._client is not None, "open() comes first"
+        answer = await resources.enter_async_context(self._client.stream("GET", path, headers))
+        if answer.status != 200:
+            raise self._denied(await answer.whole())
+        size = int(answer.headers["content-length"])
+        return Download(size, Token(answer.headers["etag"]), answer.pieces)
+
+    async def _put(self, key: str, body: bytes | Stream, token: Token | None, beat: Beat) -> Token:
+        # Long ones, too, go in one request, of 5 GiB at most: its condition holds on every server
+        # that knows conditions, that of an upload in parts not on SeaweedFS 4, where of four
+        # racing uploads two were accepted.
+        condition = {"if-none-match": "*"} if token is None else {"if-match": token}
+        headers = {**condition, **self._encryption}
+        answer = await self._ask("PUT", key, headers=headers, body=body, beat=beat)
+        return Token(answer.headers["etag"])
 
     async def _remove(self, key: str, token: Token) -> None:
-        await self._client.delete_object(Bucket=self._settings.bucket, Key=key, IfMatch=token)
+        await self._ask("DELETE", key, headers={"if-match": token})
 
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        paginator = self._client.get_paginator("list_objects_v2")
-        async for page in paginator.paginate(Bucket=self._settings.bucket, Prefix=prefix):
+        # XML can't carry every character that a foreign writer's name may have.
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        while True:
+            page = parsed((await self._ask("GET", "", query)).body, "Contents")
+            unquoted = unquote_plus if page.fields.get("EncodingType") == "url" else str
             yield [
-                Entry(item["Key"], item["Size"], Token(item["ETag"]))
-                for item in page.get("Contents", ())
+                Entry(unquoted(row["Key"]), int(row["Size"]), Token(row["ETag"]))
+                for row in page.rows
             ]
+            if page.fields.get("IsTruncated") != "true":
+                return
+            query["continuation-token"] = page.fields["NextContinuationToken"]
 
     def _translate(self, error: Exception, what: str) -> AgentError:
-        if isinstance(error, ClientError):
-            return self._answered(error, what)
-        if isinstance(error, NoCredentialsError):
-            return Refused(
-                f"{what}: no credentials; set accessKey and secretAccessKey, or give the pod a role"
-            )
-        if found := connection_error(error, what, self._server):
-            return found
-        if isinstance(error, EndpointConnectionError):
-            return Unavailable(f"{what}: {self._server} can't be reached")
-        if isinstance(error, BotoCoreError):
-            return OutcomeUnknown(f"{what}: {error}")
-        return OutcomeUnknown(f"{what}: {type(error).__name__}: {error}")
-
-    def _answered(self, error: ClientError, what: str) -> AgentError:
-        """The agent's error for an answer of the server."""
-        code = _code(error)
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _WRONG_KEY:
-            return Refused(
-                f"{what}: {self._server} does not know accessKey or secretAccessKey ({code})"
-            )
-        if code in _EXPIRED:
-            return Refused(f"{what}: the credentials or this machine's clock are off ({code})")
-        if code in _WRONG_REGION or status in (301, 307):
-            return Refused(f"{what}: the bucket is in another region; correct region ({code})")
-        if code == "NoSuchBucket":
-            return Refused(f"{what}: there is no bucket {self._settings.bucket}; create it")
-        if code in ("404", "NoSuchKey"):
-            return Absent(f"{what}: there is no such object")
-        if code in _CONFLICT or status in (409, 412):
-            return PreconditionFailed(f"{what}: somebody else was first")
-        if code in _BUSY or status in (429, 503):
-            return Unavailable(f"{what}: {self._server} is busy ({code})")
-        if status in (401, 403):
-            return Refused(
-                f"{what}: permission denied ({code}); allow s3:GetObject, s3:PutObject, "
-                "s3:DeleteObject and s3:ListBucket"
-            )
-        if status >= 500:
-            return OutcomeUnknown(f"{what}: {self._server} answered {status} ({code})")
-        return Refused(f"{what}: {self._server} answered {status} ({code}): {error}")
+        if isinstance(error, Denied):
+            return denied_by_s3(error, what, self._server, self._settings.bucket)
+        return exchange_error(error, what, self._server)
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+async def _hash(body: bytes | Stream) -> str:
+    if isinstance(body, Stream):
+        return UNSIGNED
+    if len(body) <= _HASHED:
+        return hashlib.sha256(body).hexdigest() if body else _EMPTY
+    return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()

@@ -6,32 +6,42 @@ Check and change are one step by a lock file that is held open exclusively; the 
 the connection ends.
 """
 
+import asyncio
 import contextlib
 import errno
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, TypeVar
 
 import smbclient
-from smbprotocol.exceptions import SMBException, SMBOSError
+from smbprotocol.exceptions import SMBConnectionClosed, SMBOSError
 from smbprotocol.header import NtStatus
 
-from harmony_agent.core.durable import TEMPORARY_PREFIX, is_temporary
+from harmony_agent.core.durable import is_temporary, temporary_name
 from harmony_agent.core.errors import AgentError, PreconditionFailed, Unavailable, Unsupported
 from harmony_agent.repositories.folders import (
     LOCK_FILE,
     LOCK_WAIT,
     FolderRepository,
+    Opened,
     Scan,
+    Staged,
     abandoned,
 )
 from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONNECT
+from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
 from harmony_agent.repositories.names import check_smb, parents
 from harmony_agent.repositories.smb_connection import SmbConnection
 from harmony_agent.repositories.smb_errors import SESSION_GONE, is_missing, status_of, translate
+from harmony_agent.repositories.smb_files import (
+    Reading,
+    Session,
+    Writing,
+    look,
+    read_small,
+    version,
+)
+from harmony_agent.repositories.smb_watch import SmbWatch
 from harmony_agent.settings.model import SmbRepository
 
 __all__ = ["SmbConnector"]
@@ -40,10 +50,7 @@ T = TypeVar("T")
 
 _RETRY_PAUSE: Final = 0.02  # seconds
 _IN_USE_WAIT: Final = 2.0  # seconds; others read a file for moments only
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_READ_ATTEMPTS: Final = 5
 _IN_USE: Final = (NtStatus.STATUS_SHARING_VIOLATION, NtStatus.STATUS_ACCESS_DENIED)
-_SHARED: Final = "rwd"  # let others read, write and replace the file meanwhile
 
 
 class SmbConnector(FolderRepository):
@@ -56,7 +63,13 @@ class SmbConnector(FolderRepository):
         self._root = "/".join(part for part in (settings.root / folder).parts if part != "/")
         self._share = rf"\\{settings.server}\{settings.share}"
         self._connection = SmbConnection(settings)
+        self._watches: dict[str, SmbWatch] = {}
         super().__init__()
+
+    @property
+    def folds_case(self) -> bool:
+        """See Repository."""
+        return True
 
     @property
     def location(self) -> str:
@@ -81,17 +94,44 @@ class SmbConnector(FolderRepository):
     def _connect(self) -> None:
         smbclient.stat(self._share, **self._session())
 
-    def _session(self) -> dict[str, Any]:
+    def _session(self) -> Session:
         return self._connection.arguments()
 
     def _given_up(self) -> None:
         self._connection.give_up()
 
+    async def await_change(self, folder: str, limit: float) -> None:
+        """See Repository."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                try:
+                    await self._changed(folder)
+                except AgentError:
+                    await asyncio.sleep(limit)  # the server can't tell at the moment
+
+    async def _changed(self, folder: str) -> None:
+        watch = self._watches.setdefault(folder, SmbWatch())
+        loop = asyncio.get_running_loop()
+
+        def arm() -> asyncio.Event:
+            return watch.arm(self._unc(folder), self._session(), loop)
+
+        while True:
+            told = await self._run("watch", folder, CONTROL_LIMIT, arm)
+            await told.wait()
+            if await self._run("watch", folder, CONTROL_LIMIT, watch.take):
+                return
+
     async def close(self) -> None:
         """See Repository."""
         with contextlib.suppress(AgentError):
-            await self._run("close", "", CONNECT, self._connection.disconnect)
+            await self._run("close", "", CONNECT, self._disconnect)
         await super().close()
+
+    def _disconnect(self) -> None:
+        for watch in self._watches.values():
+            watch.close()
+        self._connection.disconnect()
 
     def _scan(self, folder: str) -> Scan:
         files: list[Entry] = []
@@ -121,59 +161,57 @@ class SmbConnector(FolderRepository):
     def _stat(self, path: str) -> Entry | None:
         return self._stat_with(self._session(), path)
 
-    def _stat_with(self, session: dict[str, Any], path: str) -> Entry | None:
+    def _stat_with(self, session: Session, path: str) -> Entry | None:
         try:
-            found = smbclient.stat(self._unc(path), **session)
+            found = look(self._unc(path), session)
         except SMBOSError as error:
             if is_missing(error):
                 return None
             raise
-        return None if found.st_mode & 0o040000 else Entry(path, found.st_size, _token(found))
+        return None if found.is_folder else Entry(path, found.size, found.token)
 
     def _read(self, path: str) -> Content:
-        for _ in range(_READ_ATTEMPTS):
-            session = self._session()
-            before = smbclient.stat(self._unc(path), **session)
-            with smbclient.open_file(
-                self._unc(path), "rb", share_access=_SHARED, **session
-            ) as file:
-                data = file.read()
-            after = smbclient.stat(self._unc(path), **session)
-            if _token(before) == _token(after):
-                return Content(data, _token(after))
-        raise Unavailable(f"{path!r} in {self.location} is being written; it is read later")
+        small = read_small(self._unc(path), self._session())
+        return Content(*small) if small else super()._read(path)
 
-    def _create(self, path: str, data: bytes) -> Token:
-        session = self._session()
-        with self._written_beside(session, path, data) as temporary:
-            written = smbclient.stat(temporary, **session)
-            try:
-                smbclient.rename(temporary, self._unc(path), **session)
-            except SMBOSError as error:
-                if error.errno == errno.EEXIST:
-                    raise PreconditionFailed(f"{path!r} exists in {self.location}") from error
-                raise
-            return self._token_of(session, path, written)
+    def _open(self, path: str) -> Opened:
+        return _OpenedFile(Reading(self._unc(path), self._session()))
 
-    def _replace(self, path: str, data: bytes, token: Token) -> Token:
-        with (
-            self._written_beside(self._session(), path, data) as temporary,
-            self._locked() as session,
-        ):
-            present = self._stat_with(session, path)
-            if present is None or present.token != token:
-                raise PreconditionFailed(f"{path!r} in {self.location} is not that version")
-            written = smbclient.stat(temporary, **session)
-            _while_in_use(lambda: smbclient.replace(temporary, self._unc(path), **session))
-            return self._token_of(session, path, written)
+    def _stage(self, path: str) -> Staged:
+        folder, name = path.rpartition("/")[0], temporary_name()
+        unc = self._unc(f"{folder}/{name}" if folder else name)
+        return _StagedFile(self, path, Writing(unc, self._session()))
+
+    def make_parent(self, path: str) -> None:
+        """Make the folder of `path`."""
+        self._make_folder(path.rpartition("/")[0])
+
+    def put_new(self, path: str, writing: Writing) -> Token:
+        """Rename a finished file where none must be."""
+        try:
+            return writing.rename_and_end(path.rpartition("/")[2])
+        except SMBOSError as error:
+            if error.errno == errno.EEXIST:
+                raise PreconditionFailed(f"{path!r} exists in {self.location}") from error
+            raise
+
+    def put_over(self, path: str, writing: Writing, token: Token) -> Token:
+        """Rename a finished file over the version `token`."""
+        with self._locked(writing.connection) as session:
+            self._require(session, path, token)
+            _while_in_use(lambda: writing.rename(path.rpartition("/")[2], over=True))
+            return writing.end()
+
+    def _require(self, session: Session, path: str, token: Token) -> None:
+        present = self._stat_with(session, path)
+        if present is None or present.token != token:
+            raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
 
     def _delete(self, path: str, token: Token) -> None:
         with self._locked() as session:
-            present = self._stat_with(session, path)
-            if present is None:
+            if self._stat_with(session, path) is None:
                 return
-            if present.token != token:
-                raise PreconditionFailed(f"{path!r} in {self.location} is not that version")
+            self._require(session, path, token)
             _while_in_use(lambda: smbclient.remove(self._unc(path), **session))
 
     def _make_folder(self, path: str) -> None:
@@ -186,51 +224,25 @@ class SmbConnector(FolderRepository):
                 if error.errno != errno.EEXIST:
                     raise
 
-    def _token_of(self, session: dict[str, Any], path: str, written: Any) -> Token:
-        """The token of the file we have just put in place. If somebody replaced it already, a
-        token that no version has: ours is not the present one."""
-        found = smbclient.stat(self._unc(path), **session)
-        if found.st_ino != written.st_ino:
-            return Token(f"replaced-{secrets.token_hex(6)}")
-        return _token(found)
-
     @contextlib.contextmanager
-    def _written_beside(self, session: dict[str, Any], path: str, data: bytes) -> Iterator[str]:
-        """A flushed temporary file with `data` in the target's folder; removed if it is left."""
-        folder = path.rpartition("/")[0]
-        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
-        temporary = self._unc(f"{folder}/{name}" if folder else name)
-        try:
-            self._write(session, temporary, data)
-        except SMBOSError as error:
-            if not is_missing(error):
-                raise
-            self._make_folder(folder)
-            self._write(session, temporary, data)
-        try:
-            yield temporary
-        finally:
-            with contextlib.suppress(SMBException, OSError):
-                smbclient.remove(temporary, **session)
-
-    @staticmethod
-    def _write(session: dict[str, Any], temporary: str, data: bytes) -> None:
-        with smbclient.open_file(temporary, "xb", share_access=_SHARED, **session) as file:
-            file.write(data)
-            file.flush()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[dict[str, Any]]:
+    def _locked(self, connection: Any = None) -> Iterator[Session]:
         """Hold the repository's lock; gives the arguments of calls over the connection that
-        holds it. Raises Unavailable if another node keeps it too long."""
+        holds it, which has to be `connection` if that is given. Raises Unavailable if another
+        node keeps it too long."""
+        lock = self._lock()
+        with lock:
+            if connection not in (None, lock.fd.connection):
+                raise SMBConnectionClosed("the connection that holds the new file is gone")
+            yield self._connection.pinned(lock.fd.connection)
+
+    def _lock(self) -> Any:
         session = self._session()
         give_up = time.monotonic() + LOCK_WAIT
         while True:
             try:
-                lock = smbclient.open_file(
+                return smbclient.open_file(
                     self._unc(LOCK_FILE), "ab", buffering=0, share_access=None, **session
                 )
-                break
             except SMBOSError as error:
                 if is_missing(error):
                     self._make_folder(LOCK_FILE.rpartition("/")[0])
@@ -242,25 +254,59 @@ class SmbConnector(FolderRepository):
                         f"{LOCK_WAIT:g} s"
                     ) from None
                 time.sleep(_RETRY_PAUSE)
-        with lock:
-            yield self._connection.pinned(lock.fd.connection)
 
 
-def _token(found: Any) -> Token:
-    """Of smbclient's stat. Microseconds: its listings know no finer times."""
-    return Token(
-        f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns // 1000}-{found.st_chgtime_ns // 1000}"
-    )
+class _StagedFile(Staged):
+    def __init__(self, connector: SmbConnector, path: str, writing: Writing) -> None:
+        self._connector = connector
+        self._path = path
+        self._writing = writing
+        self._is_in_place = False
+
+    def write(self, data: bytes) -> None:
+        self._in_folder(lambda: self._writing.write(data))
+
+    def publish(self, token: Token | None) -> Token:
+        self._in_folder(self._writing.finish)
+        if token is None:
+            new = self._connector.put_new(self._path, self._writing)
+        else:
+            new = self._connector.put_over(self._path, self._writing, token)
+        self._is_in_place = True
+        return new
+
+    def discard(self) -> None:
+        if not self._is_in_place:
+            self._writing.remove()
+
+    def _in_folder(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except SMBOSError as error:
+            if not is_missing(error):
+                raise
+            self._connector.make_parent(self._path)
+            step()
+
+
+class _OpenedFile(Opened):
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self.size, self.token = reading.size, reading.token
+
+    def read(self, size: int) -> bytes:
+        return self._reading.read(size)
+
+    def is_unchanged(self) -> bool:
+        return self._reading.end() == self.token
+
+    def close(self) -> None:
+        self._reading.close()
 
 
 def _listed(info: Any) -> Token:
-    """The same of an entry of smbclient's scandir."""
-    written, changed = map(_microseconds, (info.last_write_time, info.change_time))
-    return Token(f"{info.file_id}-{info.end_of_file}-{written}-{changed}")
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    """The token of an entry of smbclient's scandir."""
+    return version(info.file_id, info.end_of_file, info.last_write_time, info.change_time)
 
 
 def _while_in_use(change: Callable[[], T]) -> T:

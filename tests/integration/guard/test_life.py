@@ -246,8 +246,12 @@ def _children(pid: int) -> set[int]:
 
 
 def _ticks(pid: int) -> int:
-    """CPU time of a process and of its children that ended, in clock ticks (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    """CPU time of a process and of its children that ended, in clock ticks (proc(5)); 0 if it has
+    ended itself: its parent has the time now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except FileNotFoundError:
+        return 0
     return sum(int(field) for field in fields[11:15])
 
 

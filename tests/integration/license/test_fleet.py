@@ -55,9 +55,7 @@ async def leave_record(settings: Settings, record: Record) -> None:
     """Publish a license record, as a node of the system would."""
     assert settings.license is not None
     assert settings.config_repository is not None
-    repository = connect(
-        settings.config_repository, settings.system, scratch=settings.state_dir, ca_bundle=None
-    )
+    repository = connect(settings.config_repository, settings.system, ca_bundle=None)
     await repository.open()
     workers = Workers("test", 1)
     keeper = RecordKeeper(identify(settings.license), settings.state_dir, workers)

@@ -121,7 +121,7 @@ async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
     root = tmp_path / "shared"
     root.mkdir()
     settings = FileRepository.model_validate({"rootPath": root})
-    opened = connect(settings, "sys", scratch=tmp_path, ca_bundle=None)
+    opened = connect(settings, "sys", ca_bundle=None)
     await opened.open()
     yield opened
     await opened.close()

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from harmony_agent.core.errors import OutcomeUnknown, PreconditionFailed, Unavailable
 from harmony_agent.logs.systems.interface import Receipt
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from tests.integration.logs.scripted import ScriptedLogSystem
 from tests.integration.logs.test_pipeline_stream import Node, messages
 
@@ -45,6 +46,16 @@ class MemoryRepository(Repository):
         ]
 
     async def stat(self, path: str) -> Entry | None:
+        """Not needed here."""
+        raise NotImplementedError
+
+    def download(self, path: str) -> contextlib.AbstractAsyncContextManager[Download]:
+        """Not needed here."""
+        raise NotImplementedError
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
         """Not needed here."""
         raise NotImplementedError
 

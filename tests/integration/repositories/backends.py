@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fixtures.servers.azurite import Azurite
@@ -75,7 +74,6 @@ class Backend:
     kind: str
     settings: Callable[..., model.Repository]
     server: Server | None
-    scratch: Path
     system: str = ""
 
     def __post_init__(self) -> None:
@@ -83,6 +81,4 @@ class Backend:
 
     def connect(self, folder: str | None = None, **changes: Any) -> Repository:
         """A connector that is not opened yet; `changes` are changed settings."""
-        return connect(
-            self.settings(**changes), folder or self.system, scratch=self.scratch, ca_bundle=None
-        )
+        return connect(self.settings(**changes), folder or self.system, ca_bundle=None)

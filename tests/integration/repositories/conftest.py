@@ -60,7 +60,7 @@ def make_backend(kind: str, request: pytest.FixtureRequest, scratch: Path) -> Ba
         def file_settings(**changes: Any) -> model.FileRepository:
             return model.FileRepository(**({"root": str(root)} | changes))
 
-        return Backend(kind, file_settings, None, scratch)
+        return Backend(kind, file_settings, None)
     servers: dict[str, tuple[str, Callable[..., model.Repository]]] = {
         "smb": ("samba", smb_settings),
         "s3": ("seaweedfs", s3_settings),
@@ -69,7 +69,7 @@ def make_backend(kind: str, request: pytest.FixtureRequest, scratch: Path) -> Ba
     }
     fixture, settings = servers[kind]
     server = request.getfixturevalue(fixture)
-    return Backend(kind, partial(settings, server), server, scratch)
+    return Backend(kind, partial(settings, server), server)
 
 
 @pytest.fixture(params=KINDS)

@@ -94,7 +94,7 @@ async def test_wrong_credentials_are_refused_and_named(
 async def test_an_unknown_google_account_is_refused(gcs: Gcs, tmp_path: Path) -> None:
     """A key that Google does not know leads to a message that names the setting."""
     settings = gcs_settings(gcs, account_key=gcs.unknown_key)
-    error = await failure_of_opening(connect(settings, "S", scratch=tmp_path, ca_bundle=None))
+    error = await failure_of_opening(connect(settings, "S", ca_bundle=None))
     assert isinstance(error, Refused)
     assert "googleAccountKey" in str(error)
 
@@ -148,7 +148,7 @@ async def test_an_account_that_may_only_read_is_told_at_the_proof(
         gcs_settings(gcs, account_key=gcs.reader_key),
     ]
     for settings in readers:
-        connector = connect(settings, ".", scratch=tmp_path, ca_bundle=None)
+        connector = connect(settings, ".", ca_bundle=None)
         async with opened(connector):
             with pytest.raises(Refused, match=r"can't write a probe file.*permission denied"):
                 await prove(connector)
@@ -159,7 +159,7 @@ async def test_a_share_that_is_not_for_this_account_is_refused(
 ) -> None:
     """No access to the share at all is a matter of permission as well."""
     settings = smb_settings(samba, share="forbidden")
-    error = await failure_of_opening(connect(settings, "S", scratch=tmp_path, ca_bundle=None))
+    error = await failure_of_opening(connect(settings, "S", ca_bundle=None))
     assert isinstance(error, Refused)
     assert "permission denied" in str(error)
 
@@ -231,7 +231,7 @@ async def succeeds(repository: Repository) -> None:
 async def test_a_hung_smb_server_frees_its_threads_when_it_wakes(tmp_path: Path) -> None:
     """Operations on a frozen server end at their limit, and work goes on after it thaws."""
     with Samba(tmp_path / "samba") as server:
-        connector = connect(smb_settings(server), "S", scratch=tmp_path, ca_bundle=None)
+        connector = connect(smb_settings(server), "S", ca_bundle=None)
         async with opened(connector):
             await connector.create("before", b"1")
             server.freeze_connections()
@@ -255,12 +255,12 @@ async def test_tls_is_verified_and_a_ca_bundle_is_added(
             s3_settings(weed, endpoint=weed.secure_endpoint),
             azure_settings(azurite),
         ):
-            connector = connect(settings, "S", scratch=tmp_path, ca_bundle=None)
+            connector = connect(settings, "S", ca_bundle=None)
             error = await failure_of_opening(connector)
             assert isinstance(error, Refused)
             assert "is not trusted" in str(error)
             assert "caBundle" in str(error)
-            connector = connect(settings, "S", scratch=tmp_path, ca_bundle=authority.bundle)
+            connector = connect(settings, "S", ca_bundle=authority.bundle)
             async with opened(connector):
                 await connector.create("a", b"")
 
@@ -275,7 +275,7 @@ async def test_the_proof_notices_a_store_that_ignores_conditions(tmp_path: Path)
             secret_access_key=server.secret_key,
             path_style=True,
         )
-        connector = connect(settings, "S", scratch=tmp_path, ca_bundle=None)
+        connector = connect(settings, "S", ca_bundle=None)
         async with opened(connector):
             assert not (await prove(connector)).conditional_writes
             assert await connector.list() == []

@@ -1,11 +1,12 @@
 """What only a real file system can show."""
 
+import asyncio
 import errno
 import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from harmony_agent.settings import model
 async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
     """An opened connector to `System` below a folder that exists."""
     settings = model.FileRepository(root=str(tmp_path))
-    connector = connect(settings, "System", scratch=tmp_path, ca_bundle=None)
+    connector = connect(settings, "System", ca_bundle=None)
     await connector.open()
     yield connector
     await connector.close()
@@ -156,3 +157,72 @@ async def test_a_lock_that_is_kept_too_long_is_told(
             await repository.replace("a", b"2", token)
         holder.kill()
     await repository.replace("a", b"2", token)
+
+
+async def test_files_created_together_each_have_their_own_fate(repository: Repository) -> None:
+    """Many at the same time share their waits for the disk, and nothing else."""
+    await repository.create("certs/taken", b"theirs")
+    names = [f"certs/{number // 10}/{number}" for number in range(100)]
+    names += ["certs/taken", "certs/taken/below", "x" * 255]
+    outcomes = await asyncio.gather(
+        *(repository.create(name, name.encode()) for name in names), return_exceptions=True
+    )
+    kinds = [type(outcome) for outcome in outcomes[100:]]
+    assert kinds == [PreconditionFailed, Unsupported, str]
+    listed = {entry.path: entry.token for entry in await repository.list()}
+    assert [listed[name] for name in names[:100]] == outcomes[:100]
+    for outcome in outcomes[100:102]:
+        assert "certs/taken" in str(outcome)
+
+
+async def test_whether_the_volume_folds_case_is_found_out(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one does not; one that finds a file under other letters does. Nothing is left."""
+    answers = [repository.folds_case]
+    assert list(tmp_path.iterdir()) == []
+    exists = Path.exists
+
+    def folding(path: Path) -> bool:
+        return exists(path) or exists(path.with_name(path.name.lower()))
+
+    monkeypatch.setattr(Path, "exists", folding)
+    await repository.open()
+    answers.append(repository.folds_case)
+    assert answers == [False, True]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    """A mounted volume of 4 MiB."""
+    volume = tmp_path / "small"
+    volume.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(volume)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield volume
+    subprocess.run(["umount", "--lazy", str(volume)], check=True)
+
+
+async def test_a_volume_that_fills_up_is_told_and_goes_on_when_there_is_room(
+    small_volume: Path, tmp_path: Path
+) -> None:
+    """Small files and large ones: the old version stays whole, no rest takes the room."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield b"x" * 1024 * 1024
+
+    settings = model.FileRepository(root=str(small_volume))
+    connector = connect(settings, "System", ca_bundle=None)
+    await connector.open()
+    token = await connector.create("certs/large", b"old")
+    with pytest.raises(Unavailable, match="No space left on device; make room"):
+        await connector.upload("certs/large", 8 * 1024 * 1024, pieces(), token)
+    with pytest.raises(Unavailable, match="No space left on device; make room"):
+        await connector.create("certs/b", b"x" * 5 * 1024 * 1024)
+    assert [entry.path for entry in await connector.list()] == ["certs/large"]
+    assert (await connector.read("certs/large")).data == b"old"
+    await connector.create("certs/b", b"x" * 3 * 1024 * 1024)
+    await connector.close()

@@ -110,14 +110,6 @@ def test_all_modules_come_compiled(podman: Podman) -> None:
     assert _python(podman, code) == "True\n[]\n"
 
 
-# Each service that S3 needs for its credentials.
-S3 = """
-import botocore.session
-session = botocore.session.get_session()
-for name in ("s3", "sts", "sso", "sso-oidc"):
-    session.create_client(name, region_name="eu-central-1")
-"""
-
 # Every model that log search names, also those that it would load later.
 DATADOG = """
 import importlib, pathlib
@@ -133,16 +125,15 @@ for path in pathlib.Path(models.__file__).parent.glob("*.py"):
 @pytest.mark.parametrize(
     "code",
     [
-        S3,
         DATADOG,
-        "import smbclient, aiobotocore.session, google.auth, splunklib.client",
-        "import aiohttp, azure.storage.blob.aio, azure.identity.aio",
+        "import smbclient, google.auth, splunklib.client",
+        "import harmony_agent.repositories.azure_token",
         "import harmony_agent.logs.systems.datadog_sdk",
         "from harmony_agent.repositories import azureblob, file, gcpbucket, s3, smb",
         "import zoneinfo; zoneinfo.ZoneInfo('America/New_York')",
         "import ssl; assert ssl.create_default_context().get_ca_certs()",
     ],
-    ids=["s3", "datadog", "sdks", "azure", "search", "connectors", "zones", "authorities"],
+    ids=["datadog", "sdks", "azure", "search", "connectors", "zones", "authorities"],
 )
 def test_nothing_is_missing(podman: Podman, code: str) -> None:
     """What was taken out of the libraries is what the agent never loads."""

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from harmony_agent.core.errors import OutcomeUnknown
+from harmony_agent.core.errors import OutcomeUnknown, Unavailable
 from harmony_agent.core.threads import Workers
 
 
@@ -49,3 +49,16 @@ async def test_cancelling_the_caller_does_not_wait_for_the_call() -> None:
         await task
     release.set()
     workers.close()
+
+
+async def test_a_call_whose_turn_never_came_fails_when_the_pool_is_closed() -> None:
+    """It must not look as if the caller had been canceled."""
+    workers, release = Workers("test", 1), threading.Event()
+    running = asyncio.create_task(workers.run(5, release.wait))
+    waiting = asyncio.create_task(workers.run(5, int))
+    await asyncio.sleep(0)
+    workers.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await waiting
+    release.set()
+    assert await running

@@ -1,6 +1,8 @@
 """What several tests of the license share: a repository in memory, clocks that can be set."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from fixtures.cleo import LicenseService, TicketService
 from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
 from harmony_agent.license.client import Exchange, TicketClient, VerificationClient
 from harmony_agent.license.verifier import Services
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.settings.model import LicenseSettings
 
 START = 1_900_000_000.0
@@ -55,6 +57,16 @@ class MemoryRepository(Repository):
         if path not in self.files:
             return None
         return Entry(path, len(self.files[path]), self._token(path))
+
+    def download(self, path: str) -> AbstractAsyncContextManager[Download]:
+        """Records are small: none comes in pieces."""
+        raise NotImplementedError
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """As `download`."""
+        raise NotImplementedError
 
     async def read(self, path: str) -> Content:
         """One file's content."""

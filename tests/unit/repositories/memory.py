@@ -1,10 +1,11 @@
 """A repository in memory, with real compare-and-swap, that can be made to fail."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import ClassVar
 
 from harmony_agent.core.errors import Absent, PreconditionFailed
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 
 __all__ = ["MemoryRepository", "Storage"]
 
@@ -75,6 +76,25 @@ class MemoryRepository(Repository):
             raise Absent(path)
         version, data = self.storage.files[path]
         return Content(data, Token(str(version)))
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[Download]:
+        """See Repository."""
+        content = await self.read(path)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content.data
+
+        yield Download(len(content.data), content.token, chunks())
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """See Repository."""
+        data = b"".join([chunk async for chunk in chunks])
+        if token is None:
+            return await self.create(path, data)
+        return await self.replace(path, data, token)
 
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""

@@ -13,7 +13,7 @@ from harmony_agent.core.errors import Refused
 from harmony_agent.repositories.connect import connect, missing_extra
 from harmony_agent.settings import model
 
-_SDKS = ("aiobotocore", "azure.storage.blob", "google.auth", "smbclient", "aiohttp")
+_SDKS = ("azure.identity", "google.auth", "smbclient", "harmony_agent.repositories.http_client")
 
 
 def test_a_file_repository_imports_no_sdk() -> None:
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from harmony_agent.repositories.connect import connect, missing_extra
 from harmony_agent.settings import model
-connect(model.FileRepository(root="/"), "S", scratch=Path("/tmp"), ca_bundle=None)
+connect(model.FileRepository(root="/"), "S", ca_bundle=None)
 for kind in ("file", "smb", "s3", "azureblob", "gcpbucket"):
     missing_extra(kind)
 print([name for name in {_SDKS!r} if name in sys.modules])
@@ -48,7 +48,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         server="s", share="d", user="user", password=SecretStr("password")
     )
     with pytest.raises(Refused, match=r"pip install 'harmony-agent\[smb\]'"):
-        connect(settings, "S", scratch=tmp_path, ca_bundle=None)
+        connect(settings, "S", ca_bundle=None)
 
 
 def test_a_missing_parent_package_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The handle: counts, fails fast while the backend is down, changes connectors."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import REGISTRY
@@ -129,3 +130,47 @@ async def test_a_connector_that_does_not_open_is_not_taken() -> None:
     assert "close" in new.operations
     await handle.create("a", b"")
     assert "close" not in old.operations
+
+
+async def _one(piece: bytes) -> AsyncIterator[bytes]:
+    """A source of one piece."""
+    yield piece
+
+
+async def test_transfers_in_pieces_pass_through_and_are_counted() -> None:
+    """Up and down, each under its own word."""
+    handle = Handle("pieces", MemoryRepository())
+    token = await handle.upload("a", 3, _one(b"abc"), None)
+    async with handle.download("a") as found:
+        assert (found.size, found.token) == (3, token)
+        assert [piece async for piece in found.chunks] == [b"abc"]
+    with pytest.raises(Absent):
+        async with handle.download("b"):
+            pass
+    assert counted("pieces", "upload", "ok") == 1
+    assert counted("pieces", "download", "ok") == 1
+    assert counted("pieces", "download", "absent") == 1
+
+
+async def test_an_open_download_keeps_its_connector() -> None:
+    """A rotated connector is closed only after the last piece was read."""
+    old, new = MemoryRepository(), MemoryRepository()
+    await old.create("a", b"abc")
+    handle = Handle("rotated while reading", old)
+    async with handle.download("a") as found:
+        rotation = asyncio.create_task(handle.rotate(new))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert "close" not in old.operations
+        assert [piece async for piece in found.chunks] == [b"abc"]
+    await rotation
+    assert "close" in old.operations
+
+
+@pytest.mark.looptime
+async def test_a_wait_for_changes_ends_at_its_limit() -> None:
+    """Where the backend has no news to give, it is a plain wait, and no operation."""
+    handle = Handle("waiting", MemoryRepository())
+    begun = asyncio.get_running_loop().time()
+    await handle.await_change("hosts", 5)
+    assert asyncio.get_running_loop().time() - begun == 5

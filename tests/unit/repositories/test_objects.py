@@ -1,7 +1,9 @@
 """What the object stores share: lost answers, limits, retries, folder placeholders."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -12,11 +14,14 @@ from harmony_agent.core.errors import (
     AgentError,
     OutcomeUnknown,
     PreconditionFailed,
+    Refused,
     Unavailable,
+    Unsupported,
 )
-from harmony_agent.repositories.interface import Content, Entry, Token
+from harmony_agent.repositories.http_connection import Beat, Stream
+from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_path
-from harmony_agent.repositories.objects import Beat, ObjectRepository
+from harmony_agent.repositories.objects import ObjectRepository
 
 
 class Fake(ObjectRepository):
@@ -75,8 +80,28 @@ class Fake(ObjectRepository):
             beat()
         return Content(data, Token(str(version)))
 
-    async def _put(self, key: str, data: bytes, token: Token | None) -> Token:
+    async def _open(self, key: str, resources: AsyncExitStack) -> Download:
+        self._begin("open")
+        version, data = self.objects[key]
+        resources.callback(self.requests.append, "closed")
+        return Download(len(data), Token(str(version)), self._letters(data))
+
+    async def _letters(self, data: bytes) -> AsyncIterator[bytes]:
+        for number in range(len(data)):
+            await asyncio.sleep(self.pause)
+            self._begin("piece")
+            yield data[number : number + 1]
+
+    async def _put(self, key: str, body: bytes | Stream, token: Token | None, beat: Beat) -> Token:
         self._begin("put")
+        if isinstance(body, Stream):
+            pieces = []
+            async for piece in body.chunks:
+                pieces.append(piece)
+                beat()
+            data = b"".join(pieces)
+        else:
+            data = body
         version = self.objects[key][0] if key in self.objects else None
         if (None if version is None else str(version)) != token:
             raise ValueError(key)
@@ -207,3 +232,117 @@ async def test_a_root_at_the_top_of_the_bucket_lists_everything() -> None:
     await store.create("a/b", b"")
     assert [entry.path for entry in await store.list()] == ["a/b"]
     assert [entry.path for entry in await store.list("a")] == ["a/b"]
+
+
+async def pieces(*parts: bytes, fails: Exception | None = None) -> AsyncIterator[bytes]:
+    """These parts, then what `fails`."""
+    for part in parts:
+        yield part
+    if fails:
+        raise fails
+
+
+async def test_what_went_up_in_pieces_comes_down_in_pieces() -> None:
+    """Size, token and content agree, and the connection is given back."""
+    store = Fake()
+    token = await store.upload("a", 5, pieces(b"ab", b"cde"), None)
+    async with store.download("a") as found:
+        assert (found.size, found.token) == (5, token)
+        assert b"".join([piece async for piece in found.chunks]) == b"abcde"
+    assert store.requests[-1] == "closed"
+
+
+@pytest.mark.parametrize("reason", [ValueError("disk"), PreconditionFailed("source changed")])
+async def test_what_the_source_raises_comes_through_as_it_is(reason: Exception) -> None:
+    """It is not the server's error, whatever its type, and nothing is written."""
+    store = Fake()
+    with pytest.raises(type(reason)) as caught:
+        await store.upload("a", 4, pieces(b"ab", fails=reason), None)
+    assert caught.value is reason
+    assert store.objects == {}
+
+
+@pytest.mark.parametrize("parts", [(b"ab",), (b"ab", b"cde", b"f")], ids=["shorter", "longer"])
+async def test_a_source_of_another_size_is_not_written(parts: tuple[bytes, ...]) -> None:
+    """The file was changed under our hands: later perhaps."""
+    store = Fake()
+    with pytest.raises(Unavailable, match="changed its size"):
+        await store.upload("a", 5, pieces(*parts), None)
+    assert store.objects == {}
+
+
+async def test_a_file_too_large_for_one_request_is_told_before_anything_is_sent() -> None:
+    """Azure takes 5,000 MiB."""
+    store = Fake()
+    with pytest.raises(Unsupported, match="5000 MiB"):
+        await store.upload("a", 5001 * 1024**2, pieces(), None)
+    assert store.requests == []
+
+
+async def test_the_readers_own_error_is_not_taken_for_the_servers() -> None:
+    """What is raised while a download is open comes through, and the connection is given back."""
+    store = Fake()
+    await store.create("a", b"abc")
+    with pytest.raises(KeyError):
+        async with store.download("a"):
+            raise KeyError("mine")
+    assert store.requests[-1] == "closed"
+
+
+async def test_a_download_that_breaks_off_is_no_short_file() -> None:
+    """A broken connection in the middle raises."""
+    store = Fake()
+    await store.create("a", b"abc")
+    broken = iter([False, False, True])
+    store.before = lambda request: reset(request) if request == "piece" and next(broken) else None
+    async with store.download("a") as found:
+        with pytest.raises(OutcomeUnknown):
+            [piece async for piece in found.chunks]
+
+
+@pytest.mark.looptime
+async def test_a_slow_reader_does_not_use_up_the_servers_time() -> None:
+    """The limit runs only while the server is waited for."""
+    store = Fake()
+    await store.create("a", b"abc")
+    store.pause = 20
+    async with store.download("a") as found:
+        async for _ in found.chunks:
+            await asyncio.sleep(100)
+    store.pause = 31
+    with pytest.raises(OutcomeUnknown, match="no answer within 30 s"):
+        async with store.download("a") as found:
+            await anext(found.chunks)
+
+
+@pytest.mark.looptime
+async def test_progress_renews_the_limit_of_an_upload() -> None:
+    """Each piece that is sent counts; two minutes are no time-out."""
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            await asyncio.sleep(20)
+            yield b"x"
+
+    await Fake().upload("a", 6, slow(), None)
+
+
+async def test_a_server_without_placeholders_is_told_once_and_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Folders are but prefixes there; files are written as ever."""
+    store = Fake()
+
+    def refuse(request: str) -> None:
+        if request == "put":
+            raise Refused("the server answered 400 (InvalidObjectName)")
+
+    store.before = refuse
+    with caplog.at_level(logging.WARNING):
+        await store.make_folder("hosts/deep")
+        await store.make_folder("conf")
+    assert [record.message for record in caplog.records] == [
+        "the server takes no folder placeholders; going on without"
+    ]
+    store.before = lambda request: None
+    await store.create("conf/a", b"x")

@@ -1,0 +1,178 @@
+"""HTTP to one storage server: a bounded pool of connections, through a proxy where there is one.
+
+Written for what the object stores need and no more: no redirects (a store's redirect is an error to
+tell), no cookies, no compression. docs/architecture.md says why no library does this here.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from harmony_agent.repositories.http_connection import (
+    PIECE,
+    Beat,
+    Connection,
+    Head,
+    Stream,
+    no_beat,
+)
+from harmony_agent.repositories.http_proxy import Proxy, proxy_for, tunnel
+from harmony_agent.repositories.limits import CONNECT, PARALLEL
+
+__all__ = ["Answer", "HttpClient", "StreamedAnswer", "Unreached"]
+
+_KEPT: Final = 60.0  # seconds that an idle connection is kept; servers close them after 60 to 240
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Unreached(OSError):
+    """No connection within the limit: nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Head):
+    """An answer with its whole body."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer(Head):
+    """An answer whose body comes in pieces."""
+
+    pieces: AsyncIterator[bytes]
+
+    async def whole(self) -> Answer:
+        """The answer with all that is left of its body; for those that tell of an error."""
+        body = b"".join([piece async for piece in self.pieces])
+        return Answer(self.status, self.headers, body)
+
+
+class HttpClient:
+    """Requests to the server of `url`; targets are paths with their query, percent-encoded.
+
+    Raises OSError (ssl.SSLError, Unreached, ProxyError) where the server can't be reached or the
+    connection breaks, h11.ProtocolError where it does not speak HTTP. Sets no time limit but that
+    for connecting: the caller does.
+    """
+
+    def __init__(self, url: str, trust: ssl.SSLContext) -> None:
+        """Raises Refused if the environment names no usable proxy."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None, "settings hold whole URLs"
+        self._host, self._secure = parts.hostname, parts.scheme == "https"
+        self._port = parts.port or _PORTS[parts.scheme]
+        self.authority = parts.netloc.rpartition("@")[2].removesuffix(f":{_PORTS[parts.scheme]}")
+        """The value of the Host header."""
+        self._trust = trust
+        self._proxy = proxy_for(parts.scheme, parts.hostname)
+        self._before_target = ""
+        self._extra: tuple[tuple[str, str], ...] = (("host", self.authority),)
+        if self._proxy and not self._secure:  # a proxy takes the whole URL
+            self._before_target = f"http://{self.authority}"
+            self._extra += self._proxy.headers
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._idle: deque[tuple[float, Connection]] = deque()  # since when, on the loop's clock
+        self._is_closed = False
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | Stream = b"",
+        beat: Beat = no_beat,
+    ) -> Answer:
+        """Send a request and take the whole answer."""
+        async with self._slots:
+            connection = await self._connection()
+            try:
+                head = await self._exchange(connection, method, target, headers, body, beat)
+                content = b"".join([piece async for piece in connection.pieces(beat)])
+            finally:
+                self._put_back(connection)
+        return Answer(head.status, head.headers, content)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, target: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[StreamedAnswer]:
+        """Send a request and take the answer's body piece by piece."""
+        async with self._slots:
+            connection = await self._connection()
+            try:
+                head = await self._exchange(connection, method, target, headers, b"", no_beat)
+                yield StreamedAnswer(head.status, head.headers, connection.pieces(no_beat))
+            finally:
+                self._put_back(connection)
+
+    async def _exchange(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | Stream,
+        beat: Beat,
+    ) -> Head:
+        return await connection.exchange(
+            method, self._before_target + target, {**dict(self._extra), **headers}, body, beat
+        )
+
+    async def _connection(self) -> Connection:
+        """The one used last, since servers close those that are idle for long; else a new one."""
+        old = asyncio.get_running_loop().time() - _KEPT
+        while self._idle and self._idle[0][0] < old:
+            self._idle.popleft()[1].close()
+        while self._idle:
+            _, connection = self._idle.pop()
+            if connection.reusable:
+                return connection
+            connection.close()
+        try:
+            async with asyncio.timeout(CONNECT):
+                return await self._dial()
+        except TimeoutError as error:
+            raise Unreached(f"no connection within {CONNECT:g} s") from error
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.reusable and not self._is_closed:
+            self._idle.append((asyncio.get_running_loop().time(), connection))
+        else:
+            connection.close()
+
+    async def _dial(self) -> Connection:
+        if self._proxy:
+            return await self._dial_by(self._proxy)
+        return Connection(
+            *await asyncio.open_connection(
+                self._host,
+                self._port,
+                ssl=self._trust if self._secure else None,
+                limit=PIECE,
+                happy_eyeballs_delay=0.25,
+            )
+        )
+
+    async def _dial_by(self, proxy: Proxy) -> Connection:
+        reader, writer = await asyncio.open_connection(
+            proxy.host, proxy.port, ssl=self._trust if proxy.secure else None, limit=PIECE
+        )
+        if self._secure:
+            try:
+                await tunnel(proxy, self._host, self._port, self._trust, (reader, writer))
+            except BaseException:
+                writer.transport.abort()
+                raise
+        return Connection(reader, writer)
+
+    def close(self) -> None:
+        """Close all idle connections; those in use close when their exchange is over."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop()[1].close()

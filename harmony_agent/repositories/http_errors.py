@@ -1,0 +1,49 @@
+"""What a failed exchange with an object store means; the same for all three."""
+
+import re
+from typing import Final
+
+import h11
+
+from harmony_agent.core.errors import AgentError, OutcomeUnknown, Unavailable
+from harmony_agent.repositories.causes import connection_error
+from harmony_agent.repositories.http_client import Unreached
+from harmony_agent.repositories.http_connection import Head
+from harmony_agent.repositories.http_proxy import ProxyError
+
+__all__ = ["Denied", "exchange_error", "retry_after"]
+
+_SECONDS: Final = re.compile(r"\d{1,5}")
+
+
+class Denied(Exception):
+    """The server answered something else than success; `code` is its own word for it or ""."""
+
+    def __init__(self, answer: Head, code: str, message: str = "") -> None:
+        super().__init__(f"{answer.status} {code}")
+        self.status = answer.status
+        self.headers = answer.headers
+        self.code = code
+        self.message = message
+
+
+def exchange_error(error: Exception, what: str, server: str) -> AgentError:
+    """The agent's error where no answer came; `what` begins the message."""
+    if isinstance(error, ProxyError):
+        return Unavailable(f"{what}: {error}")
+    if isinstance(error, Unreached):
+        return Unavailable(f"{what}: {server} can't be reached in time: {error}")
+    if found := connection_error(error, what, server):
+        return found
+    if isinstance(error, h11.ProtocolError):
+        return OutcomeUnknown(f"{what}: {server} does not speak HTTP as expected; check the URL")
+    if isinstance(error, OSError):
+        return Unavailable(f"{what}: {server} can't be reached: {error}")
+    return OutcomeUnknown(f"{what}: {type(error).__name__}: {error}")
+
+
+def retry_after(denied: Denied) -> float | None:
+    """Seconds that the server wants to be left alone, if it said so (RFC 9110, 10.2.3; the form
+    with a date is not used by stores)."""
+    value = denied.headers.get("retry-after", "")
+    return float(value) if _SECONDS.fullmatch(value) else None

@@ -1,0 +1,41 @@
+"""What a failed exchange means, and how long a busy server wants to be left alone."""
+
+import ssl
+
+import h11
+import pytest
+
+from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
+from harmony_agent.repositories.http_client import Unreached
+from harmony_agent.repositories.http_connection import Head
+from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
+from harmony_agent.repositories.http_proxy import ProxyError
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (Unreached("no connection within 5 s"), Unavailable, "can't be reached in time"),
+        (ProxyError("the proxy p:1 answered 407"), Unavailable, "the proxy p:1 answered 407"),
+        (ssl.SSLCertVerificationError("bad"), Refused, "is not trusted"),
+        (ConnectionResetError("cut"), OutcomeUnknown, "closed the connection"),
+        (h11.RemoteProtocolError("SSH-2.0"), OutcomeUnknown, "does not speak HTTP"),
+        (OSError(101, "Network is unreachable"), Unavailable, "Network is unreachable"),
+        (KeyError("etag"), OutcomeUnknown, "KeyError"),
+    ],
+)
+def test_each_failure_says_what_to_do(error: Exception, kind: type[Exception], words: str) -> None:
+    """Unavailable where nothing was sent, OutcomeUnknown where something may have happened."""
+    found = exchange_error(error, "can't write 'a'", "store:1")
+    assert type(found) is kind
+    assert str(found).startswith("can't write 'a': ")
+    assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("7", 7.0), ("", None), ("Sat, 21 Nov 2026 08:00:00 GMT", None)]
+)
+def test_a_busy_server_may_say_for_how_long(value: str, seconds: float | None) -> None:
+    """Seconds are believed; a date is left to the caller's own pause."""
+    assert retry_after(Denied(Head(503, {"retry-after": value}), "SlowDown")) == seconds
+    assert retry_after(Denied(Head(503, {}), "SlowDown")) is None
