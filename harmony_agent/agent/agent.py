@@ -15,6 +15,7 @@ from harmony_agent.lifecycle.health import Health, Level
 from harmony_agent.lifecycle.signals import EXIT_CODE_LICENSE, SignalDirectory
 from harmony_agent.settings import Settings
 from harmony_agent.settings.rotation import watch_secrets
+from harmony_agent.web.answers import BadRequest
 from harmony_agent.web.parts import Parts
 from harmony_agent.web.server import Server
 
@@ -160,7 +161,13 @@ class Agent:
             health=self._health,
             search=self._search,
             token=self._token,
-            commands={"sync": self._sync},
+            commands={
+                "sync": self._sync,
+                "conflicts/list": self._list_conflicts,
+                "conflicts/show": self._show_conflict,
+                "conflicts/restore": self._restore_conflict,
+                "conflicts/remove": self._remove_conflict,
+            },
             facts={"system": self._settings.system, "node": self._settings.host},
         )
 
@@ -177,10 +184,30 @@ class Agent:
             accept_deletes=bool(arguments.get("acceptDeletes")),
         )
 
+    async def _list_conflicts(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._running_jobs().conflict_desk().list()
+
+    async def _show_conflict(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._running_jobs().conflict_desk().show(_which(arguments))
+
+    async def _restore_conflict(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._running_jobs().conflict_desk().restore(_which(arguments))
+
+    async def _remove_conflict(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._running_jobs().conflict_desk().remove(_which(arguments))
+
     def _running_jobs(self) -> "Jobs":
         if self._jobs is None:
             raise Unavailable("the agent is starting; ask again in a moment", retry_after=1)
         return self._jobs
+
+
+def _which(arguments: Mapping[str, Any]) -> str:
+    """The version a command is about."""
+    wanted = arguments.get("version")
+    if not isinstance(wanted, str) or not wanted:
+        raise BadRequest('name a version in the conflict store: {"version": "<key or path>"}')
+    return wanted
 
 
 def _import_parts() -> None:

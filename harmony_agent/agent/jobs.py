@@ -14,6 +14,7 @@ from harmony_agent.lifecycle.exit import announce_exit, withdraw_exit
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory
 from harmony_agent.settings.model import Settings
+from harmony_agent.sync.desk import ConflictDesk
 
 __all__ = ["Jobs"]
 
@@ -66,6 +67,10 @@ class Jobs:
     async def sync(self, *, dry_run: bool, accept_deletes: bool) -> Mapping[str, Any]:
         """What `harmony-agent sync --once` prints."""
         return await self._storage.sync_once(dry_run=dry_run, accept_deletes=accept_deletes)
+
+    def conflict_desk(self) -> ConflictDesk:
+        """What `harmony-agent conflicts` asks; raises as Storage.conflict_desk."""
+        return self._storage.conflict_desk()
 
     async def rotate(self, settings: Settings) -> None:
         """Use rotated secrets from now on."""

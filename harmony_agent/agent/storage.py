@@ -21,6 +21,7 @@ from harmony_agent.repositories.layout import prepare_configuration, prepare_run
 from harmony_agent.repositories.lease import Lease
 from harmony_agent.settings import model
 from harmony_agent.sync.configuration import ConfigurationSync
+from harmony_agent.sync.desk import ConflictDesk
 from harmony_agent.sync.runtime import RuntimeMirror
 
 __all__ = ["Job", "Storage"]
@@ -109,6 +110,17 @@ class Storage:
             raise Unavailable("no repository is open yet; harmony-agent status tells why")
         return report
 
+    def conflict_desk(self) -> ConflictDesk:
+        """What commands about the conflict store ask. Raises Refused without configuration sync,
+        Unavailable while the repository is not open yet."""
+        if not self._settings.config_sync:
+            raise Refused("configuration sync is switched off by HARMONY_AGENT_CONFIG_SYNC")
+        if self._configuration is None:
+            raise Unavailable(
+                "the configuration repository is not open yet; harmony-agent status tells why"
+            )
+        return self._configuration.desk
+
     async def flush(self, deadline: Deadline) -> None:
         """The last push, as far as `deadline` allows.
 
@@ -144,11 +156,12 @@ class Storage:
             home=self._settings.home,
             state_dir=self._settings.state_dir,
             repository=repository,
+            host=self._settings.host,
             settings=self._settings.sync,
             health=self._health,
             harmony_runs=self._harmony_runs,
         )
-        await self._configuration.first_pull()
+        await self._configuration.take_on()
         self._pulled.pass_by(_CONFIGURATION)
         self._ready[_CONFIGURATION].set()
         await self._configuration.run()
@@ -201,7 +214,7 @@ class Storage:
             harmony_runs=self._harmony_runs,
             may_write=lease.may_write,
         )
-        await self._runtime.restore()
+        await self._runtime.take_on()
         self._pulled.pass_by(_RUNTIME)
         self._ready[_RUNTIME].set()
         await self._runtime.run()
@@ -221,7 +234,6 @@ class Storage:
         return connect(
             settings,
             system if name == _CONFIGURATION else f"{system}/{host}",
-            scratch=self._settings.state_dir,
             ca_bundle=self._settings.ca_bundle,
         )
 

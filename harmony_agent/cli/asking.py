@@ -11,6 +11,7 @@ import click
 
 from harmony_agent.cli.control import NotRunning, ask
 from harmony_agent.cli.options import state_dir_option
+from harmony_agent.cli.sync_report import report_lines
 from harmony_agent.lifecycle.signals import SignalDirectory
 from harmony_agent.settings.values import duration
 
@@ -41,14 +42,14 @@ def status(state_dir: Path, *, as_json: bool) -> None:
 
 def _outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield f"{indent}{key}:"
             yield from _outline(value, indent + "  ")
         elif isinstance(value, list) and value:
             yield f"{indent}{key}:"
             for item in value:
                 yield f"{indent}  - {_inline(item)}"
-        elif value not in (None, "", []):
+        elif value not in (None, "", [], {}):
             yield f"{indent}{key}: {value}"
 
 
@@ -129,12 +130,18 @@ def _print_events(events: list[dict[str, Any]], *, as_json: bool) -> None:
 @click.option("--once", is_flag=True, required=True, help="one pass now (the agent syncs anyway)")
 @click.option("--dry-run", is_flag=True, help="print what would be done, do nothing")
 @click.option("--accept-deletes", is_flag=True, help="let held deletes through this time")
-def sync(state_dir: Path, *, once: bool, dry_run: bool, accept_deletes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="print the report as JSON")
+def sync(
+    state_dir: Path, *, once: bool, dry_run: bool, accept_deletes: bool, as_json: bool
+) -> None:
     """Have the running agent bring home and repositories in step now."""
     body = {"dryRun": dry_run, "acceptDeletes": accept_deletes}
     report = ask(state_dir, "POST", "/control/sync", body=body, limit=600.0)
-    for line in _outline(report):
-        click.echo(line)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        for line in report_lines(report):
+            click.echo(line)
 
 
 @click.command()

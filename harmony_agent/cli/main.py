@@ -5,7 +5,7 @@ import sys
 import click
 
 from harmony_agent import __version__
-from harmony_agent.cli import asking, checking, inspecting, running
+from harmony_agent.cli import asking, checking, conflicts, inspecting, running
 from harmony_agent.core.errors import AgentError
 from harmony_agent.core.redaction import redact
 from harmony_agent.settings.report import SettingsError
@@ -29,6 +29,7 @@ for _command in (
     asking.status,
     asking.logs,
     asking.sync,
+    conflicts.conflicts,
     asking.wait,
     asking.drain,
     inspecting.serial,

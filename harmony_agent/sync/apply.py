@@ -6,9 +6,8 @@ or it fails with an error of its own, which stops no other.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from harmony_agent.core.errors import (
@@ -19,14 +18,16 @@ from harmony_agent.core.errors import (
     Unavailable,
 )
 from harmony_agent.core.threads import Workers
-from harmony_agent.repositories.interface import Content, Repository, Token
-from harmony_agent.repositories.layout import CONTROL
+from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync.base import Base
 from harmony_agent.sync.budget import Budget
+from harmony_agent.sync.conflicts import ConflictStore
 from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.plan import Action
 from harmony_agent.sync.policies import REMOTE_ACTS, Act
-from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile, RemoteState, digest
+from harmony_agent.sync.progress import Progress
+from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile, RemoteState
+from harmony_agent.sync.transfers import Transfers, memory
 
 __all__ = ["Applier", "Doubt", "Outcome"]
 
@@ -37,6 +38,8 @@ _BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 _LIMIT: Final = 120.0  # seconds for reading or writing one local file
 # So many failures without a success in between mean the repository, not the files.
 _HOPELESS: Final = _CONCURRENCY
+
+_SENDING: Final = frozenset({Act.CREATE, Act.REPLACE, Act.OVERRULE})
 
 R = TypeVar("R")
 
@@ -73,19 +76,24 @@ class Applier:
         repository: Repository,
         base: Base,
         files: HomeFiles,
+        conflicts: ConflictStore | None,
+        transfers: Transfers,
         workers: Workers,
         may_write: Callable[[], bool],
-        on_progress: Callable[[], None],
+        progress: Progress,
     ) -> None:
-        """`may_write` says whether the repository may be written now; `on_progress` is called
-        after each action, whatever became of it."""
+        """`conflicts` is for policies that cede or relegate; `may_write` says whether the
+        repository may be written now; `progress` is told of each action, whatever became of
+        it."""
         self._repository = repository
         self._base = base
         self._files = files
+        self._conflicts = conflicts
         self._workers = workers
         self._may_write = may_write
-        self._on_progress = on_progress
+        self._progress = progress
         self._budget = Budget(_BYTES_IN_FLIGHT)
+        self._transfers = transfers
         self._acts = {
             Act.CREATE: self._create,
             Act.REPLACE: self._replace,
@@ -95,13 +103,22 @@ class Applier:
             Act.FETCH: self._fetch,
             Act.EXCHANGE: self._exchange,
             Act.WITHDRAW: self._withdraw,
+            Act.CEDE: self._cede,
+            Act.RELEGATE: self._relegate,
             Act.ADOPT: self._adopt,
             Act.FORGET: self._forget,
+            Act.RECALL: self._recall,
             Act.LOOK: self._look,
         }
 
-    async def carry_out(self, actions: Iterable[Action]) -> Outcome:
-        """Carry out actions that do not depend on each other."""
+    async def carry_out(self, actions: Collection[Action]) -> Outcome:
+        """Carry out actions that do not depend on each other.
+
+        Raises Unavailable if the base can't be written.
+        """
+        # Remembered first: should we be killed before the answers come, the next process must know
+        # its own versions.
+        await self._base.intend({a.path: a.local.sha256 for a in actions if a.act in _SENDING})
         outcome = Outcome()
         waiting = iter(actions)
         failures_in_a_row = 0
@@ -112,11 +129,11 @@ class Applier:
                 if failures_in_a_row >= _HOPELESS:
                     outcome.gave_up = True
                     return
-                async with self._budget.take(action.size):
+                async with self._budget.take(memory(action.size)):
                     await self._one(action, outcome)
                 failed = action.path in outcome.failures
                 failures_in_a_row = failures_in_a_row + 1 if failed else 0
-                self._on_progress()
+                self._progress.dealt_with()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_CONCURRENCY):
@@ -159,16 +176,15 @@ class Applier:
     # In the repository.
 
     async def _create(self, action: Action, outcome: Outcome) -> None:
-        data = await self._in_thread(self._files.read, action.path, action.local)
-        token = await self._repository.create(action.path, data)
-        outcome.sent += len(data)
-        await self._in_step(action.path, action.local, token)
+        await self._send(action, None, outcome)
 
     async def _replace(self, action: Action, outcome: Outcome) -> None:
-        data = await self._in_thread(self._files.read, action.path, action.local)
-        token = await self._repository.replace(action.path, data, action.remote.token)
-        outcome.sent += len(data)
-        await self._in_step(action.path, action.local, token)
+        await self._send(action, action.remote.token, outcome)
+
+    async def _send(self, action: Action, token: Token | None, outcome: Outcome) -> None:
+        new = await self._transfers.send(action.path, action.local, token)
+        outcome.sent += action.local.size
+        await self._in_step(action.path, action.local, new)
 
     async def _delete(self, action: Action, _outcome: Outcome) -> Doubt | None:
         if not await self._in_thread(self._files.is_absent, action.path):
@@ -178,55 +194,75 @@ class Applier:
         return None
 
     async def _overrule(self, action: Action, outcome: Outcome) -> None:
-        present = await self._set_remote_aside(action, outcome)
-        data = await self._in_thread(self._files.read, action.path, action.local)
-        token = await self._repository.replace(action.path, data, present.token)
-        outcome.sent += len(data)
-        await self._in_step(action.path, action.local, token)
+        await self._send(action, await self._set_remote_aside(action, outcome), outcome)
 
     async def _retire(self, action: Action, outcome: Outcome) -> Doubt | None:
         if not await self._in_thread(self._files.is_absent, action.path):
             return Doubt(home=True)
         present = await self._set_remote_aside(action, outcome)
-        await self._repository.delete(action.path, present.token)
+        await self._repository.delete(action.path, present)
         await self._base.remove(action.path)
         return None
 
-    async def _set_remote_aside(self, action: Action, outcome: Outcome) -> Content:
-        content = await self._repository.read(action.path)
-        outcome.received += len(content.data)
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = f"{CONTROL}/set-aside/{action.path}/{stamp}-{digest(content.data)[:8]}"
-        try:
-            await self._repository.create(aside, content.data)
-        except PreconditionFailed:
-            pass  # the same content in the same second: it is kept already
-        outcome.sent += len(content.data)
+    async def _set_remote_aside(self, action: Action, outcome: Outcome) -> Token:
+        aside, token = await self._transfers.set_aside(action.path, action.remote)
+        outcome.received += action.remote.size
+        outcome.sent += action.remote.size
         log.warning(
             "the repository's version is set aside, this node's own wins",
             extra={"file": action.path, "kept": aside},
         )
-        return content
+        return token
 
     # In Harmony's home.
 
     async def _fetch(self, action: Action, outcome: Outcome) -> None:
-        content = await self._repository.read(action.path)
-        outcome.received += len(content.data)
-        local = await self._in_thread(self._files.create, action.path, content.data)
-        await self._in_step(action.path, local, content.token)
+        local, token = await self._transfers.fetch(action.path, action.remote)
+        outcome.received += local.size
+        await self._in_step(action.path, local, token)
 
     async def _exchange(self, action: Action, outcome: Outcome) -> None:
-        content = await self._repository.read(action.path)
-        outcome.received += len(content.data)
-        local = action.local
-        if digest(content.data) != local.sha256:
-            local = await self._in_thread(self._files.exchange, action.path, content.data, local)
-        await self._in_step(action.path, local, content.token)
+        # What the repository held before is known to all; only what is new is worth keeping.
+        known = action.case.base is not None and action.case.base.sha256 == action.local.sha256
+        await self._replace_home(action, outcome, keep=not known)
 
-    async def _withdraw(self, action: Action, _outcome: Outcome) -> None:
-        await self._in_thread(self._files.withdraw, action.path, action.local)
+    async def _cede(self, action: Action, outcome: Outcome) -> None:
+        await self._keep_in_conflict(action, outcome)
+        await self._replace_home(action, outcome, keep=False)
+
+    async def _replace_home(self, action: Action, outcome: Outcome, *, keep: bool) -> None:
+        local, token = await self._transfers.exchange(
+            action.path, action.remote, action.local, keep=keep
+        )
+        outcome.received += local.size
+        await self._in_step(action.path, local, token)
+
+    async def _withdraw(self, action: Action, _outcome: Outcome) -> Doubt | None:
+        if (doubt := await self._still_there(action.path)) is not None:
+            return doubt
+        await self._transfers.withdraw(action.path, action.local, keep=True)
         await self._base.remove(action.path)
+        return None
+
+    async def _relegate(self, action: Action, outcome: Outcome) -> Doubt | None:
+        if (doubt := await self._still_there(action.path)) is not None:
+            return doubt
+        await self._keep_in_conflict(action, outcome)
+        await self._transfers.withdraw(action.path, action.local, keep=False)
+        await self._base.remove(action.path)
+        return None
+
+    async def _still_there(self, path: str) -> Doubt | None:
+        """A doubt if the repository holds `path` after all: no listing alone ends a file."""
+        entry = await self._repository.stat(path)
+        if entry is None:
+            return None
+        return Doubt(remote=RemoteFile(entry.token, entry.size), remote_known=True)
+
+    async def _keep_in_conflict(self, action: Action, outcome: Outcome) -> None:
+        assert self._conflicts is not None, "this policy keeps no conflicts"
+        await self._transfers.keep_in_conflict(self._conflicts, action.path, action.local)
+        outcome.sent += action.local.size
 
     # In the base alone.
 
@@ -236,10 +272,16 @@ class Applier:
     async def _forget(self, action: Action, _outcome: Outcome) -> None:
         await self._base.remove(action.path)
 
+    async def _recall(self, action: Action, _outcome: Outcome) -> Doubt:
+        remote = action.remote
+        assert remote.sha256 is not None
+        # No stat of home matches this row: home is looked at again and compared by content.
+        await self._base.put(action.path, BaseRow(remote.sha256, remote.size, 0, 0, remote.token))
+        return Doubt(home=True, remote=remote, remote_known=True)
+
     async def _look(self, action: Action, outcome: Outcome) -> Doubt:
-        content = await self._repository.read(action.path)
-        outcome.received += len(content.data)
-        remote = RemoteFile(content.token, len(content.data), digest(content.data))
+        remote = await self._transfers.look(action.path, action.remote)
+        outcome.received += remote.size
         return Doubt(remote=remote, remote_known=True)
 
     async def _in_step(self, path: str, local: LocalFile, token: Token) -> None:

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS base (
     mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, token TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sent (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _PUT: Final = "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?)"
@@ -47,7 +48,7 @@ class Base:
         self._path = state_dir / f"sync-{side}.db"
         self._workers = workers
         self._connection: sqlite3.Connection | None = None
-        self._waiting: list[tuple[str, BaseRow | None, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[list[_Query], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -89,6 +90,7 @@ class Base:
             [
                 ("DELETE FROM base", ()),
                 ("DELETE FROM held", ()),
+                ("DELETE FROM sent", ()),
                 ("DELETE FROM meta", ()),
                 ("INSERT INTO meta VALUES ('identity', ?)", (identity,)),
             ],
@@ -111,29 +113,41 @@ class Base:
 
     async def put(self, path: str, row: BaseRow) -> None:
         """Remember that `path` is in step as `row` says; returns once that is on the disk."""
-        await self._commit(path, row)
+        await self._commit([_put(path, row), *_settled(path)])
 
     async def put_all(self, rows: Mapping[str, BaseRow]) -> None:
         """Remember many files at once."""
-        await self._run(self._write, [_statement(path, row) for path, row in rows.items()])
+        await self._run(self._write, [_put(path, row) for path, row in rows.items()])
+
+    async def intend(self, files: Mapping[str, str]) -> None:
+        """Remember that these contents (hash by path) are about to be sent; until a row says what
+        came of it, such a content in the repository is ours. Returns once that is on the disk."""
+        if files:
+            statement = "INSERT OR REPLACE INTO sent VALUES (?, ?)"
+            await self._run(self._write, [(statement, item) for item in files.items()])
+
+    async def sent(self) -> dict[str, str]:
+        """What was about to be sent, without a word of what came of it: content hash by path."""
+        return dict(await self._run(self._rows, "SELECT path, sha256 FROM sent"))
 
     async def remove(self, path: str) -> None:
         """Forget `path`; returns once that is on the disk."""
-        await self._commit(path, None)
+        await self._commit([("DELETE FROM base WHERE path = ?", (path,)), *_settled(path)])
 
     async def held(self) -> dict[str, str]:
         """Files that only home has and that must not travel: content hash by path."""
         return dict(await self._run(self._rows, "SELECT path, sha256 FROM held"))
 
     async def hold(self, files: dict[str, str]) -> None:
-        """Keep these files (content hash by path) from traveling until their content changes."""
+        """Keep these files (content hash by path) from traveling until their content changes, or
+        until `put` or `remove` says what became of them."""
         statement = "INSERT OR REPLACE INTO held VALUES (?, ?)"
         await self._run(self._write, [(statement, item) for item in files.items()])
 
-    async def _commit(self, path: str, row: BaseRow | None) -> None:
-        """Rows of concurrent transfers share one transaction: a commit costs a disk sync."""
+    async def _commit(self, statements: list[_Query]) -> None:
+        """Statements of concurrent transfers share one transaction: a commit costs a disk sync."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((path, row, done))
+        self._waiting.append((statements, done))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_waiting(), name="sync base")
         await done
@@ -143,13 +157,13 @@ class Base:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 try:
-                    await self._run(self._write, [_statement(path, row) for path, row, _ in batch])
+                    await self._run(self._write, [one for many, _ in batch for one in many])
                 except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
-                    for _, _, done in batch:
+                    for _, done in batch:
                         if not done.done():
                             done.set_exception(error)
                 else:
-                    for _, _, done in batch:
+                    for _, done in batch:
                         if not done.done():
                             done.set_result(None)
         finally:
@@ -249,7 +263,9 @@ class Base:
             raise
 
 
-def _statement(path: str, row: BaseRow | None) -> _Query:
-    if row is None:
-        return "DELETE FROM base WHERE path = ?", (path,)
+def _put(path: str, row: BaseRow) -> _Query:
     return _PUT, (path, row.sha256, row.size, row.mtime_ns, row.inode, row.token)
+
+
+def _settled(path: str) -> list[_Query]:
+    return [(f"DELETE FROM {table} WHERE path = ?", (path,)) for table in ("sent", "held")]  # noqa: S608 - our own names

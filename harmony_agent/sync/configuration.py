@@ -1,11 +1,12 @@
-"""Configuration sync: home's configuration files and the repository all nodes share.
+"""Configuration sync: home's configuration files and the repository all nodes share, both ways.
 
-This stage copies one way once Harmony runs: what changes here travels, what others change waits
-for the next start of this node. Nothing local is ever overwritten beside a running Harmony.
+What the repository accepted first wins; a version that loses goes to the conflict store. Deletes
+travel once they are certain, and never many at once unless a person agrees.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,14 +16,19 @@ from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import repository_id
 from harmony_agent.settings.model import SyncSettings
 from harmony_agent.sync import paths
+from harmony_agent.sync.bulletin import Bulletin
+from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.desk import ConflictDesk
 from harmony_agent.sync.engine import Limits, Report
+from harmony_agent.sync.housekeeping import Chore, keep_house
+from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.keeper import Timing
 from harmony_agent.sync.policies import (
     FIRST_NODE,
     FOUNDING,
     JOINING,
-    ONE_WAY,
     REJOINING,
+    TWO_WAY,
     Act,
     Policy,
 )
@@ -34,12 +40,12 @@ __all__ = ["ConfigurationSync"]
 log = logging.getLogger(__name__)
 
 _NAME: Final = "configuration"
-_SETTLE: Final = 1.0  # seconds; Harmony writes a host file in several steps
-_DELETE_AFTER: Final = 30.0  # seconds; some tools save by deleting first
+_SETTLE: Final = 0.3  # seconds; Harmony writes a host file in several steps
+_DELETE_AFTER: Final = 5.0  # seconds; some tools save by deleting first
 _REPOSITORY: Final = "repository"  # the base remembers the repository's id under this word
 
 
-class ConfigurationSync:
+class ConfigurationSync(SyncJob):
     """Keeps the configuration below `home` in step with the system's configuration repository."""
 
     def __init__(
@@ -48,67 +54,69 @@ class ConfigurationSync:
         home: Path,
         state_dir: Path,
         repository: Repository,
+        host: str,
         settings: SyncSettings,
         health: Health,
         harmony_runs: Callable[[], bool],
         tools: Tools = REAL_TOOLS,
     ) -> None:
-        """`repository` is rooted at the system's folder. Raises Refused for a bad EXTRA pattern."""
+        """`repository` is rooted at the system's folder; `host` is this node's name. Raises
+        Refused for a bad EXTRA pattern."""
         self._repository = repository
         self._harmony_runs = harmony_runs
-        self._kept = Places(home, state_dir, repository).kept
-        self._side = Side(
+        self._list_interval = settings.list_interval
+        self._is_accepting = False  # another repository, and that was not completed yet
+        self.conflicts = ConflictStore(repository, host, clock=tools.clock)
+        health.sections["conflicts"] = self.conflicts.section
+        places = Places(home, state_dir, repository)
+        ownership = paths.configuration(settings.config_extra)
+        side = Side(
             Character(
                 _NAME,
-                paths.configuration(settings.config_extra),
+                ownership,
                 Limits(settings.max_delete, _DELETE_AFTER, may_empty=False),
                 Timing(_SETTLE, settings.list_interval),
                 holds_xml=True,
             ),
-            Places(home, state_dir, repository),
+            places,
             health,
             may_write=lambda: True,
             check=self._check_repository,
             tools=tools,
+            conflicts=self.conflicts,
+            bulletin=Bulletin(repository, host, settings.poll_interval, clock=tools.clock),
         )
-
-    async def first_pull(self) -> None:
-        """Bring a home that is new to this agent in step, before Harmony starts; returns at once
-        for one that is known. Tries for ever."""
-        await self._side.retry_for_ever(self._pull)
+        self.desk = ConflictDesk(self.conflicts, repository, side, ownership)
+        super().__init__(side, TWO_WAY, places)
 
     async def run(self) -> None:
         """Keep home and repository in step, for ever."""
-        await self.first_pull()
-        self._side.status.enter("running")
-        await self._side.keeper.run(ONE_WAY)
-
-    async def flush(self, limit: float) -> int:
-        """Push what is left, for at most `limit` seconds; how many files could not be pushed.
-
-        For the end, when Harmony is gone: files are taken as they are.
-        """
-        return await self._side.flush(ONE_WAY, limit)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().run())
+            group.create_task(keep_house([self.conflicts.list], self._list_interval))
 
     async def once(self, *, dry_run: bool = False, accept_deletes: bool = False) -> dict[str, Any]:
-        """One full pass now, for `sync --once`: what was (or would be) done, by file.
+        """As SyncJob.once. With `accept_deletes` also a repository that is not the one this home
+        was pulled from is taken: filled from home if it is new, else as the truth."""
+        if accept_deletes and not dry_run:
+            async with self._side.keeper.paused():
+                await self._accept_repository()
+        return await super().once(dry_run=dry_run, accept_deletes=accept_deletes)
 
-        Raises Unavailable or Refused if home or repository can't be read now, or if the first
-        pull is not done.
-        """
-        return await self._side.once(ONE_WAY, dry_run=dry_run, accept_deletes=accept_deletes)
+    def _chores(self) -> Sequence[Chore]:
+        return (*super()._chores(), self.conflicts.purge)
 
-    async def close(self) -> None:
-        """Give back threads, watches and the database."""
-        await self._side.close()
-
-    async def _pull(self) -> None:
+    async def _take_on(self) -> None:
         start = await self._side.begin()
         if start.known:
             return
         self._side.status.enter("first pull")
         identity = await repository_id(self._repository, create=False)
         used = start.used or self._harmony_runs()
+        self._tell(await self._pull(identity, used=used))
+
+    async def _pull(self, identity: str | None, *, used: bool) -> Report:
+        """Take on a home without a base; `identity` is the repository's id, None for a new one."""
         policy = _first_policy(is_first_node=identity is None, used=used)
         log.info("configuration: taking on this home", extra={"policy": policy.name})
         report = await self._side.work_until_done(
@@ -120,28 +128,54 @@ class ConfigurationSync:
             await self._side.engine.keep_back(policy)
         await self._side.base.set_meta(_REPOSITORY, str(identity))
         await self._side.complete()
-        self._tell(report)
+        return report
+
+    async def _accept_repository(self) -> None:
+        present = await repository_id(self._repository, create=False)
+        is_known = present == await self._side.base.meta(_REPOSITORY)
+        if self._is_accepting or (self._side.is_pulled and not is_known):
+            log.warning(
+                "configuration: another repository is accepted as it is",
+                extra={"repository": self._repository.location, "id": present},
+            )
+            self._is_accepting = True
+            await self._side.start_anew(used=True)
+            self._tell(await self._pull(present, used=True))
+            self._is_accepting = False
 
     async def _check_repository(self) -> None:
         """Raises Refused if the repository is not the one this home was pulled from."""
+        if self._is_accepting:
+            raise Refused(
+                f"{self._repository.location} was accepted, but what it holds could not be taken "
+                "on yet: repeat 'harmony-agent sync --once --accept-deletes'"
+            )
         expected = await self._side.base.meta(_REPOSITORY)
         present = await repository_id(self._repository, create=False)
         if present != expected:
             raise Refused(
                 f"{self._repository.location} is not the repository this home was pulled from "
                 f"(its id is {present or 'missing'}, not {expected}): nothing is synchronized; "
-                "restore that repository, or start this node with a new home to accept this one"
+                "restore that repository, or accept this one as it is by "
+                "'harmony-agent sync --once --accept-deletes'"
             )
 
     def _tell(self, report: Report) -> None:
         acts = list(report.done.values())
+        lost = acts.count(Act.CEDE) + acts.count(Act.RELEGATE)
+        if lost:
+            log.warning(
+                "configuration: %d files of this home differed from the repository and are in the "
+                "conflict store now; see 'harmony-agent conflicts'",
+                lost,
+            )
         replaced = acts.count(Act.EXCHANGE) + acts.count(Act.WITHDRAW)
         if replaced:
             log.info(
                 "configuration: the repository's files took the place of %d files of the image, "
                 "which are kept in %s",
                 replaced,
-                self._kept,
+                self._places.kept,
             )
         log.info(
             "configuration: first pull is done",

@@ -1,28 +1,34 @@
 """Scan, compare, plan, apply: the machinery both sides share. A policy says what is done."""
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from harmony_agent.core.errors import AgentError
+from harmony_agent.core.errors import AgentError, OutcomeUnknown
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync import metrics
+from harmony_agent.sync.absences import Absences
 from harmony_agent.sync.apply import Applier, Doubt, Outcome
 from harmony_agent.sync.base import Base
+from harmony_agent.sync.conflicts import ConflictStore
 from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.ledger import Ledger
 from harmony_agent.sync.mark import HomeMark
-from harmony_agent.sync.paths import Ownership, name_problem
-from harmony_agent.sync.plan import Action, Circumstances, Plan, in_order, make_plan
-from harmony_agent.sync.policies import REMOTE_ACTS, Act, Policy
+from harmony_agent.sync.paths import Ownership, name_problem, twins
+from harmony_agent.sync.plan import Action, Circumstances, Plan, first_of, in_order, make_plan
+from harmony_agent.sync.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy
+from harmony_agent.sync.progress import Progress
 from harmony_agent.sync.scan import Care, Look, Scanner
 from harmony_agent.sync.states import LocalFile
+from harmony_agent.sync.transfers import Transfers
 
 __all__ = ["Engine", "Limits", "Listing", "Report"]
 
 _SCAN_LIMIT: Final = 600.0  # seconds; the first look at a large home hashes all of it
+_AT_ONCE: Final = 16
 _ROUNDS: Final = 5  # a file that changes faster than this is left for the next pass
 
 
@@ -33,6 +39,7 @@ class Listing:
 
     files: dict[str, tuple[Token, int]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,13 @@ class Limits:
 @dataclass(slots=True)
 class Report:
     """What a pass came to: what was done and what failed by path, bytes moved to (`sent`) and
-    from (`received`) the repository, and the plan that is left."""
+    from (`received`) the repository, the paths there that were or may have been `written` (True:
+    deleted), and the plan that is left."""
 
     plan: Plan
     done: dict[str, Act] = field(default_factory=dict)
     failures: dict[str, AgentError] = field(default_factory=dict)
+    written: dict[str, bool] = field(default_factory=dict)
     sent: int = 0
     received: int = 0
 
@@ -72,13 +81,15 @@ class Engine:
         ownership: Ownership,
         scanner: Scanner,
         files: HomeFiles,
+        transfers: Transfers,
         mark: HomeMark,
         repository: Repository,
+        conflicts: ConflictStore | None,
         base: Base,
         workers: Workers,
         limits: Limits,
         may_write: Callable[[], bool],
-        on_progress: Callable[[], None],
+        progress: Progress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._side = side
@@ -92,18 +103,21 @@ class Engine:
         self._limits = limits
         self._may_write = may_write
         self._clock = clock
+        self._progress = progress
         self._applier = Applier(
             repository=repository,
             base=base,
             files=files,
+            conflicts=conflicts,
+            transfers=transfers,
             workers=workers,
             may_write=may_write,
-            on_progress=on_progress,
+            progress=progress,
         )
         self._ledger = Ledger()
+        self._absences = Absences()
         self._noticed: dict[str, tuple[bool, float]] = {}  # is it gone, and since when so
         self._listings: list[Listing] = []  # under way, or not taken in yet
-        self._kept_back: dict[str, str] | None = None
         self._swept = False
         self._files_here = 0
         self._files_there = 0
@@ -139,7 +153,7 @@ class Engine:
 
         Hand the answer to `saw_repository`. Raises the repository's errors.
         """
-        listing = Listing()
+        listing = Listing(began=self._clock())
         self._listings.append(listing)
         try:
             for folder in self._ownership.folders():
@@ -154,15 +168,36 @@ class Engine:
     async def saw_repository(self, listing: Listing) -> None:
         """Compare a listing with the base."""
         self._listings.remove(listing)
-        self._ledger.saw_repository(listing.files, await self._base.all(), listing.written)
+        rows = await self._base.all()
+        self._ledger.saw_repository(listing.files, rows, listing.written)
+        missing = rows.keys() - listing.files.keys() - listing.written
+        self._absences.listed(missing, listing.began)
         self._files_there = len(listing.files)
+
+    async def look_repository(self, named: Mapping[str, bool]) -> None:
+        """Look at these paths, which another node says it changed (True: deleted).
+
+        Raises the repository's errors.
+        """
+        paths = [p for p in named if self._ownership.owns(p) and name_problem(p) is None]
+        for start in range(0, len(paths), _AT_ONCE):
+            batch = paths[start : start + _AT_ONCE]
+            entries = await asyncio.gather(*(self._repository.stat(path) for path in batch))
+            rows = await self._base.under(set(batch))
+            for path, entry in zip(batch, entries, strict=True):
+                self._ledger.saw_remote(path, entry, rows.get(path))
+                if entry is not None:
+                    self._absences.found(path)
+                elif named[path]:
+                    self._absences.confirmed(path, self._clock())
+            for listing in self._listings:
+                listing.written.update(batch)
+        self._note_times()
 
     async def plan(
         self, policy: Policy, *, accept_deletes: bool = False, sure: bool = False
     ) -> Plan:
         """What would be done now; with `sure` a delete need not wait."""
-        if self._kept_back is None:
-            self._kept_back = await self._base.held()
         now = self._clock()
         circumstances = Circumstances(
             known=max(await self._base.count(), self._files_here, self._files_there),
@@ -172,7 +207,10 @@ class Engine:
             accept_deletes=accept_deletes,
             delete_after=0.0 if sure else self._limits.delete_after,
             gone_for={path: now - since for path, (gone, since) in self._noticed.items() if gone},
-            kept_back=self._kept_back,
+            missing_for={} if accept_deletes else self._absences.waits(self._missing(), now),
+            kept_back=await self._base.held(),
+            sent=await self._base.sent(),
+            twins=await self._twins(),
         )
         return make_plan(self._ledger, policy, circumstances)
 
@@ -184,9 +222,10 @@ class Engine:
         accept_deletes: bool = False,
         sure: bool = False,
         skip: Container[str] = (),
+        at_most: int | None = None,
     ) -> Report:
-        """Do all that can be done, except for the paths to `skip`; what fails is in the report
-        and stays to be done."""
+        """Do all that can be done, except for the paths to `skip`, or a part of it (`at_most` so
+        many files in each direction); what fails is in the report and stays to be done."""
         report = Report(await self.plan(policy, accept_deletes=accept_deletes, sure=sure))
         for _ in range(_ROUNDS):
             todo = [
@@ -196,9 +235,10 @@ class Engine:
             ]
             if not todo:
                 break
-            goes_on = await self._carry_out(todo, report, care)
+            self._progress.ahead(len(todo), sum(action.size for action in todo))
+            goes_on = await self._carry_out(first_of(in_order(todo), at_most), report, care)
             report.plan = await self.plan(policy, accept_deletes=accept_deletes, sure=sure)
-            if not goes_on:
+            if not goes_on or (at_most is not None and len(report.done) >= at_most):
                 break
         return report
 
@@ -215,20 +255,20 @@ class Engine:
             and case.remote is None
         }
         await self._base.hold(only_here)
-        self._kept_back = None
         return len(only_here)
 
     async def start_anew(self) -> str:
         """Forget base and ledger; the base's new identity."""
         self._ledger.clear()
+        self._absences = Absences()
         self._noticed.clear()
-        self._kept_back = None
         return await self._base.reset()
 
-    async def _carry_out(self, todo: list[Action], report: Report, care: Care) -> bool:
-        """Carry out `todo` in order; False if so much failed that the rest was not tried."""
-        for group in in_order(todo):
+    async def _carry_out(self, groups: list[list[Action]], report: Report, care: Care) -> bool:
+        """Carry out `groups` in order; False if so much failed that the rest was not tried."""
+        for group in groups:
             outcome = await self._applier.carry_out(group)
+            report.written.update(_written(group, outcome))
             await self._absorb(outcome, report, care)
             if outcome.gave_up:
                 return False
@@ -250,6 +290,7 @@ class Engine:
                     self._clock() - self._noticed[path][1]
                 )
             self._ledger.settle(path)
+            self._absences.found(path)
             self._noticed.pop(path, None)
         for listing in self._listings:
             listing.written.update(outcome.in_step, outcome.doubts, outcome.failures)
@@ -263,6 +304,20 @@ class Engine:
         if again:
             await self.look_home(again, care)
 
+    def _missing(self) -> list[str]:
+        """What the repository should hold and does not."""
+        return [case.path for case in self._ledger if case.remote is None and case.base is not None]
+
+    async def _twins(self) -> dict[str, str]:
+        """New files whose names the repository can't tell from others, with those."""
+        if not self._repository.folds_case:
+            return {}
+        new = {case.path for case in self._ledger if case.base is None and case.remote is None}
+        if not new:
+            return {}
+        there = {case.path for case in self._ledger if case.remote is not None}
+        return twins(new, there | (await self._base.all()).keys())
+
     def _note_times(self) -> None:
         now = self._clock()
         noticed = {}
@@ -271,6 +326,17 @@ class Engine:
             known = self._noticed.get(case.path)
             noticed[case.path] = known if known is not None and known[0] == gone else (gone, now)
         self._noticed = noticed
+
+
+def _written(group: list[Action], outcome: Outcome) -> dict[str, bool]:
+    """What was or may have been written in the repository (True: deleted)."""
+    unknown = {p for p, error in outcome.failures.items() if isinstance(error, OutcomeUnknown)}
+    touched = outcome.in_step.keys() | outcome.doubts.keys() | unknown
+    return {
+        action.path: action.act in DELETING_ACTS
+        for action in group
+        if action.act in REMOTE_ACTS and action.path in touched
+    }
 
 
 def _within(starts: Collection[str]) -> Callable[[str], bool]:

@@ -1,25 +1,20 @@
 """What the sync does to files of Harmony's home. Blocking: runs in worker threads.
 
 Every change is made only if the file still is what the decision was made for, checked at the last
-moment; whatever is replaced or removed was copied to the state directory first.
+moment; what nobody else has a copy of goes to the state directory first.
 """
 
 import contextlib
 import errno
 import logging
 import os
-import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.durable import (
-    TEMPORARY_PREFIX,
-    sync_directory,
-    write_durably,
-)
+from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
 from harmony_agent.core.errors import (
     Absent,
     AgentError,
@@ -28,7 +23,9 @@ from harmony_agent.core.errors import (
     Unavailable,
     Unsupported,
 )
+from harmony_agent.core.group_commit import create_together
 from harmony_agent.sync.states import LocalFile, digest
+from harmony_agent.sync.streams import Incoming, Outgoing, content_hash
 
 __all__ = ["HomeFiles", "local_errors"]
 
@@ -99,24 +96,91 @@ class HomeFiles:
                 return True
         return False
 
-    def create(self, path: str, data: bytes) -> LocalFile:
-        """Put a file where none is."""
+    def present(self, path: str) -> LocalFile | None:
+        """The version that stands at `path`, None if nothing does; raises Refused for what is no
+        regular file."""
+        target = self.home / path
+        with local_errors(target):
+            try:
+                status = target.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused(f"{target} is no regular file; put it out of the way")
+            sha256 = content_hash(target)
+        return LocalFile(sha256, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def outgoing(self, path: str, expected: LocalFile) -> Outgoing:
+        """The version `expected` in pieces."""
+        target = self.home / path
+        with local_errors(target):
+            return Outgoing(target, expected)
+
+    def incoming(self, path: str) -> Incoming:
+        """An empty file beside `path`, for `place`."""
         target = self.home / path
         with local_errors(target):
             self._make_parent(target)
-            return _put(target, data, _mode_of(path), None)
+            return Incoming(target, _mode_of(path))
 
-    def exchange(self, path: str, data: bytes, expected: LocalFile) -> LocalFile:
-        """Replace the version `expected`, which is kept."""
+    def create_all(self, files: Sequence[tuple[str, bytes]]) -> list[LocalFile | Exception]:
+        """Put each of these small files where none is; what became of each, in order."""
+        arrivals: dict[Path, Incoming] = {}
+
+        def begin(file: tuple[str, bytes]) -> Draft:
+            path, data = file
+            arrival = self.incoming(path)
+            arrivals[arrival.draft.target] = arrival
+            with local_errors(arrival.draft.target):
+                arrival.write(data)
+            return arrival.draft
+
+        def outcome(path: str, found: os.stat_result | Exception) -> LocalFile | Exception:
+            target = self.home / path
+            if isinstance(found, os.stat_result):
+                return arrivals[target].described(found)
+            return _translate(found, target) if isinstance(found, OSError) else found
+
+        try:
+            found = create_together(files, begin, _place_new)
+        finally:
+            for arrival in arrivals.values():
+                arrival.discard()
+        return [outcome(path, each) for (path, _), each in zip(files, found, strict=True)]
+
+    def place(
+        self, path: str, arrival: Incoming, expected: LocalFile | None, keep: bool
+    ) -> LocalFile:
+        """Have a written file replace the version `expected`, or (None) take a name that is free;
+        with `keep` a copy of `expected` stays."""
         target = self.home / path
-        self._keep(path, self.read(path, expected))
         with local_errors(target):
-            return _put(target, data, _mode_of(path), expected)
+            arrival.draft.sync()
+        if expected is not None:
+            self._verify(path, expected, keep)
+        with local_errors(target):
+            if expected is None:
+                _place_new(arrival.draft)
+            else:
+                _require(target, expected)
+                arrival.draft.put_over()
+            sync_directory(target.parent)
+            return arrival.described(arrival.draft.status)
 
-    def withdraw(self, path: str, expected: LocalFile) -> None:
-        """Remove the version `expected`, which is kept."""
+    def exchange(self, path: str, data: bytes, expected: LocalFile, keep: bool) -> LocalFile:
+        """Replace the version `expected` by a small file; with `keep` a copy of it stays."""
+        arrival = self.incoming(path)
+        try:
+            with local_errors(arrival.draft.target):
+                arrival.write(data)
+            return self.place(path, arrival, expected, keep)
+        finally:
+            arrival.discard()
+
+    def withdraw(self, path: str, expected: LocalFile, keep: bool) -> None:
+        """Remove the version `expected`; with `keep` a copy of it stays."""
         target = self.home / path
-        self._keep(path, self.read(path, expected))
+        self._verify(path, expected, keep)
         with local_errors(target):
             _require(target, expected)
             target.unlink()
@@ -151,53 +215,50 @@ class HomeFiles:
             made.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             sync_directory(made.parent)
 
-    def _keep(self, path: str, data: bytes) -> None:
+    def _verify(self, path: str, expected: LocalFile, keep: bool) -> None:
+        """Make sure that home holds `expected`, and with `keep` that a copy of it does as well."""
+        if keep:
+            self._keep(path, expected)
+            return
+        with local_errors(self.home / path):
+            found = content_hash(self.home / path)
+        if found != expected.sha256:
+            raise PreconditionFailed(f"{self.home / path} has changed")
+
+    def _keep(self, path: str, expected: LocalFile) -> None:
         """Copy to the kept folder: home and state directory may lie on different volumes."""
         target = self._kept / path
-        with local_errors(target):
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if target.exists() and target.read_bytes() != data:
-                target = target.with_name(f"{target.name}.{digest(data)[:8]}")
-            if not target.exists():
-                write_durably(target, data, mode=_PRIVATE_MODE)
+        source = self.outgoing(path, expected)
+        try:
+            with local_errors(target):
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if target.exists() and content_hash(target) != expected.sha256:
+                    target = target.with_name(f"{target.name}.{expected.sha256[:8]}")
+                copy = Incoming(target, _PRIVATE_MODE)
+                try:
+                    while piece := source.next():
+                        copy.write(piece)
+                    copy.draft.sync()
+                    copy.draft.put_over()
+                    sync_directory(target.parent)
+                finally:
+                    copy.discard()
+        finally:
+            source.close()
 
 
-def _put(target: Path, data: bytes, mode: int, expected: LocalFile | None) -> LocalFile:
-    """Write beside, sync, make sure that `expected` (None: nothing) stands there, put in place."""
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+def _place_new(draft: Draft) -> None:
     try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the mode asked for, whatever the umask
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            status = os.fstat(file.fileno())
-        if expected is None:
-            _put_new(temporary, target)
-        else:
-            _require(target, expected)
-            temporary.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(target.parent)
-    return LocalFile(digest(data), status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def _put_new(temporary: Path, target: Path) -> None:
-    try:
-        os.link(temporary, target)  # fails if the target exists, unlike rename
+        draft.put_new()
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+        if error.errno not in NO_LINKS:
             raise
         # A volume without hard links (SMB, some FUSE): the check just before has to do.
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
-        temporary.replace(target)
-    else:
-        temporary.unlink()
+        if os.path.lexists(draft.target):
+            raise FileExistsError(
+                errno.EEXIST, os.strerror(errno.EEXIST), str(draft.target)
+            ) from error
+        draft.put_over()
 
 
 def _require(target: Path, expected: LocalFile) -> None:

@@ -1,24 +1,29 @@
-"""The rhythm of one side: hints at once, a full look every minute, a listing every few minutes."""
+"""The rhythm of one side: hints at once, a full look at home every minute, passes in rounds.
+
+What happens in the repository is the lookout's; what we write there is told by our marker.
+"""
 
 import asyncio
 import contextlib
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.sync.engine import Engine, Listing, Report
+from harmony_agent.sync.bulletin import Bulletin
+from harmony_agent.sync.engine import Engine, Report
+from harmony_agent.sync.errands import Retry
+from harmony_agent.sync.lookout import Lookout
 from harmony_agent.sync.policies import Policy
 from harmony_agent.sync.scan import CAREFUL, FINAL, Care
 from harmony_agent.sync.status import Status, as_json, shown
 from harmony_agent.sync.watch import Hints, HintSource
 
-__all__ = ["Keeper", "Timing"]
+__all__ = ["Keeper", "Timing", "round_size"]
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +33,11 @@ _RESCAN: Final = 60.0  # seconds; hints can be lost
 _POLL: Final = 2.0  # seconds between looks where there are no hints
 _POLL_SHARE: Final = 0.02  # of a core that polling may take
 _STALLED: Final = 900.0  # seconds; a look at a large home may take 600
-_CEILING: Final = 30.0  # seconds between attempts while the repository can't be reached
-_REFUSED_CEILING: Final = 60.0  # a person has to act first; we notice within a minute when they did
+# How much is dealt with before listings, markers and new hints get their turn: by time, as far as
+# the number of files allows; planning anew costs, and a round of many files outgrows a marker.
+_ROUND: Final = 5.0  # seconds
+_SMALLEST_ROUND: Final = 32  # files
+_LARGEST_ROUND: Final = 512
 
 # A few refused files are those files' trouble; so many without a success are the repository's.
 _MANY_REFUSED: Final = 16
@@ -41,34 +49,6 @@ class Timing:
 
     settle: float
     list_interval: float
-
-
-class _Retry:
-    """When to try again after failures."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._unavailable = Backoff(first=0.5, ceiling=_CEILING)
-        self._refused = Backoff(first=5.0, ceiling=_REFUSED_CEILING)
-        self.at: float | None = None
-
-    def failed(self, error: AgentError) -> None:
-        """The next attempt is put off."""
-        if isinstance(error, Unavailable):
-            wait = self._unavailable.next(error.retry_after)
-        else:
-            wait = self._refused.next()
-        self.at = self._clock() + wait
-
-    def succeeded(self) -> None:
-        """Nothing has to be tried again."""
-        self._unavailable.reset()
-        self._refused.reset()
-        self.at = None
-
-    def is_due(self) -> bool:
-        """Whether what failed may be tried again now."""
-        return self.at is None or self._clock() >= self.at
 
 
 class Keeper:
@@ -84,10 +64,12 @@ class Keeper:
         health: Health,
         timing: Timing,
         check: Callable[[], Awaitable[None]],
+        bulletin: Bulletin | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`check` is called before the first pass and with each listing; it raises an AgentError
-        if the repository is not the one it was."""
+        if the repository is not the one it was. `bulletin` is for a repository that other nodes
+        write to as well."""
         self._side = side
         self._engine = engine
         self._hints = hints
@@ -97,17 +79,26 @@ class Keeper:
         self._check = check
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._work_retry = _Retry(clock)
-        self._list_retry = _Retry(clock)
+        self._work_retry = Retry(clock)
         self._failing: dict[str, AgentError] = {}
-        self._listing: asyncio.Task[Listing] | None = None
-        self._scan_at = self._list_at = self._looked_at_all = clock()
+        self._marker = None if bulletin is None else bulletin.own
+        self._lookout = Lookout(
+            side,
+            engine=engine,
+            check=check,
+            list_interval=timing.list_interval,
+            bulletin=bulletin,
+            wake=hints.wake,
+            clock=clock,
+        )
+        self._scan_at = self._looked_at_all = clock()
         self._full_look_after = 0.0
         self._look_at: float | None = None
         self._restless: set[str] = set()
-        self._list_trouble: str | None = None
         self._checked = False
         self._is_down = False  # nothing at all worked at the last attempt
+        self._goes_on = False  # the last pass left work for another round
+        self._round = _SMALLEST_ROUND
 
     async def run(self, policy: Policy) -> None:
         """Keep home and repository in step by `policy`, for ever."""
@@ -125,14 +116,10 @@ class Keeper:
                     hints = Hints(hints.paths | more.paths, hints.everything or more.everything)
         finally:
             self._health.retire_loop(loop)
-            if self._listing is not None:
-                self._listing.cancel()
-                await asyncio.wait([self._listing])
-                self._listing = None
+            await self._lookout.cancel()
 
     def beat(self) -> None:
-        """A pass goes on: one more file was dealt with."""
-        self._status.progressed()
+        """A pass goes on."""
         with contextlib.suppress(KeyError):  # outside `run` nobody watches the loop
             self._health.beat(f"sync-{self._side}")
 
@@ -148,7 +135,9 @@ class Keeper:
                     if report is not None:
                         pending = report.pending
                         if not pending:
+                            await self._announce(closed=True)
                             break
+                        await self._announce()
                     await asyncio.sleep(backoff.next())
         if report is None:
             log.error("%s: the last push failed: %s", self._side, self._status.trouble)
@@ -162,6 +151,13 @@ class Keeper:
             )
         return len(pending)
 
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """No pass is made while the block runs."""
+        async with self._one_at_a_time:
+            self._checked = False  # perhaps it is another repository afterwards
+            yield
+
     async def once(self, policy: Policy, *, dry_run: bool, accept_deletes: bool) -> dict[str, Any]:
         """One pass over everything now; with `dry_run` only what it would do.
 
@@ -174,17 +170,21 @@ class Keeper:
             if dry_run:
                 report = Report(await self._engine.plan(policy, accept_deletes=accept_deletes))
             else:
-                report = await self._engine.work(
-                    policy, CAREFUL, accept_deletes=accept_deletes, sure=accept_deletes
+                report = await self._work(
+                    policy, CAREFUL, sure=accept_deletes, accept_deletes=accept_deletes
                 )
-                self._status.finished(report, self._list_trouble or self._hints.trouble)
+                await self._announce()
+                self._status.finished(report, self._notice())
         return as_json(report, dry_run=dry_run)
 
     # One turn of the loop.
 
     async def _turn(self, hints: Hints, policy: Policy) -> None:
         async with self._one_at_a_time:
-            await self._mind_listing()
+            await self._lookout.turn()
+            if self._lookout.trouble is not None:
+                self._checked = False  # perhaps it is another repository by now
+            await self._announce()  # the first time: that this process writes, before it does
             now = self._clock()
             if hints.everything or now >= self._scan_at:
                 await self._pass(None, policy, CAREFUL)
@@ -193,12 +193,14 @@ class Keeper:
                 await self._pass(
                     hints.paths | (self._restless if is_time else set()), policy, CAREFUL
                 )
+            await self._announce()
 
     async def _pass(
         self, paths: Set[str] | None, policy: Policy, care: Care, *, sure: bool = False
     ) -> Report | None:
         """Look at `paths` (None: everything) and do what there is to do; None if it failed."""
-        self._status.began()
+        if not self._goes_on:
+            self._status.began()
         if self._look_at is not None and self._look_at <= self._clock():
             self._look_at = None
         may_retry = sure or self._work_retry.is_due()
@@ -211,15 +213,41 @@ class Keeper:
                 await self._check()
                 self._checked = True
             skip = {} if may_retry else self._failing
-            report = await self._engine.work(policy, care, sure=sure, skip=skip)
+            began = self._clock()
+            at_most = None if sure else self._round
+            report = await self._work(policy, care, sure=sure, skip=skip, at_most=at_most)
+            self._round = round_size(len(report.done), self._clock() - began)
         except AgentError as error:
             self._status.failed(error)
             self._work_retry.failed(error)
-            self._is_down = True
+            self._is_down, self._goes_on = True, False
             if self._work_retry.at is not None:
                 self._scan_at = max(self._scan_at, self._work_retry.at)
             return None
         self._conclude(report, skip)
+        return report
+
+    async def _work(
+        self,
+        policy: Policy,
+        care: Care,
+        *,
+        sure: bool,
+        accept_deletes: bool = False,
+        skip: Container[str] = (),
+        at_most: int | None = None,
+    ) -> Report:
+        """Engine.work, whatever it writes told by our marker."""
+        try:
+            report = await self._engine.work(
+                policy, care, accept_deletes=accept_deletes, sure=sure, skip=skip, at_most=at_most
+            )
+        except BaseException:
+            if self._marker is not None:
+                self._marker.lost_track()  # of what was written until then
+            raise
+        if self._marker is not None:
+            self._marker.tell(report.written)
         return report
 
     async def _look(self, paths: Set[str] | None, care: Care) -> None:
@@ -246,8 +274,11 @@ class Keeper:
         unavailable = any(isinstance(error, Unavailable) for error in self._failing.values())
         refused = sum(isinstance(error, Refused) for error in self._failing.values())
         self._is_down = not report.done and (unavailable or refused >= _MANY_REFUSED)
+        self._goes_on = bool(report.done) and bool(open_actions - self._failing.keys())
         self._restless = {*report.plan.restless, *report.plan.unsure}
-        self._status.finished(report, self._list_trouble or self._hints.trouble)
+        self._status.finished(report, self._notice(), goes_on=self._goes_on)
+        if report.plan.unconfirmed:
+            self._lookout.list_by(self._clock() + min(report.plan.unconfirmed.values()))
         waits = list(report.plan.unsure.values())
         if report.plan.restless:
             waits.append(self._timing.settle)
@@ -261,38 +292,37 @@ class Keeper:
 
     def _idle(self) -> float:
         """Seconds until something is due without a hint."""
-        moments = [self._scan_at]
+        if self._goes_on:
+            return _SHORTEST_WAIT
+        moments = [self._scan_at, self._lookout.due]
         if self._look_at is not None:
             moments.append(self._look_at)
         if self._work_retry.at is not None:
             moments.append(self._work_retry.at)
-        if self._listing is None:
-            moments.append(self._list_at)
+        if (announce_at := self._announce_at()) is not None:
+            moments.append(announce_at)
         return max(_SHORTEST_WAIT, min(moments) - self._clock())
 
-    async def _mind_listing(self) -> None:
-        """Start a listing when it is due, and take in the one that has ended; it may take a
-        minute, and pushing does not wait for it."""
-        if self._listing is None:
-            if self._clock() >= self._list_at:
-                self._listing = asyncio.create_task(self._list(), name=f"list {self._side}")
-                self._listing.add_done_callback(lambda _: self._hints.wake())
-            return
-        if not self._listing.done():
-            return
-        ended, self._listing = self._listing, None
-        try:
-            await self._engine.saw_repository(ended.result())
-        except AgentError as error:
-            self._list_trouble = str(error)
-            self._list_retry.failed(error)
-            self._list_at = self._list_retry.at or self._clock()
-        else:
-            self._list_trouble = None
-            self._list_retry.succeeded()
-            # Jitter keeps the nodes of a system from listing in step.
-            self._list_at = self._clock() + self._timing.list_interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not cryptography
+    def _notice(self) -> str | None:
+        """What hinders without stopping the passes."""
+        own = None if self._marker is None else self._marker.trouble
+        return self._lookout.trouble or own or self._hints.trouble
 
-    async def _list(self) -> Listing:
-        await self._check()
-        return await self._engine.list_repository()
+    def _announce_at(self) -> float | None:
+        """When the other nodes are to be told what was written; None: there is nothing, or the
+        repository is down anyway."""
+        return None if self._marker is None or self._is_down else self._marker.due
+
+    async def _announce(self, *, closed: bool = False) -> None:
+        """Tell the other nodes what was written, if that is due; `closed`: as the last word."""
+        due = self._announce_at()
+        if self._marker is not None and (closed or (due is not None and self._clock() >= due)):
+            with contextlib.suppress(AgentError):  # the marker keeps it as its trouble
+                await self._marker.publish(closed=closed)
+
+
+def round_size(done: int, took: float) -> int:
+    """How many files the next round may deal with in each direction, after one that dealt with
+    `done` in `took` seconds."""
+    fitting = int(done * _ROUND / max(took, 0.001))
+    return max(_SMALLEST_ROUND, min(_LARGEST_ROUND, fitting))

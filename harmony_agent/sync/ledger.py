@@ -6,7 +6,7 @@ What is not in it is in step: 100,000 quiet files cost nothing.
 
 from collections.abc import Callable, Container, Iterator, Mapping
 
-from harmony_agent.repositories.interface import Token
+from harmony_agent.repositories.interface import Entry, Token
 from harmony_agent.sync.compare import Decision, decide
 from harmony_agent.sync.plan import Case
 from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, RemoteFile, RemoteState
@@ -75,6 +75,15 @@ class Ledger:
             remote = None if entry is None else RemoteFile(*entry)
             local = known.local if known is not None else _local_of(base)
             self._note(Case(path, local, base, _with_known_content(remote, known)))
+
+    def saw_remote(self, path: str, entry: Entry | None, base: BaseRow | None) -> None:
+        """One file of the repository was looked at: `entry` is there (None: nothing is)."""
+        known = self._cases.get(path)
+        local = known.local if known is not None else _local_of(base)
+        remote = None if entry is None else RemoteFile(entry.token, entry.size)
+        if known is None and remote is not None and base is not None and remote.token == base.token:
+            return
+        self._note(Case(path, local, base, _with_known_content(remote, known)))
 
     def remote_is(self, path: str, remote: RemoteState) -> None:
         """One file of the repository was looked at again."""

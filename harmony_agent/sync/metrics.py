@@ -5,6 +5,8 @@ from prometheus_client import Counter, Gauge, Histogram
 __all__ = [
     "ACTIONS",
     "BYTES",
+    "CONFLICTS",
+    "CONFLICTS_KEPT",
     "FAILURES",
     "HELD",
     "LAST_SUCCESS",
@@ -24,6 +26,12 @@ BYTES = Counter(
     "harmony_agent_sync_bytes",
     "Bytes of files moved to (sent) and from (received) the repository.",
     ["side", "direction"],
+)
+CONFLICTS = Counter(
+    "harmony_agent_sync_conflicts", "Versions of this node that were put into the conflict store."
+)
+CONFLICTS_KEPT = Gauge(
+    "harmony_agent_sync_conflicts_kept", "Versions in the conflict store, of all nodes."
 )
 PENDING = Gauge(
     "harmony_agent_sync_pending_files", "Local changes not in the repository yet.", ["side"]

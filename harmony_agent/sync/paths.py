@@ -14,7 +14,7 @@ from harmony_agent.core.durable import is_temporary
 from harmony_agent.core.errors import Refused
 from harmony_agent.repositories.layout import CONTROL
 
-__all__ = ["Ownership", "configuration", "name_problem", "runtime"]
+__all__ = ["Ownership", "configuration", "name_problem", "runtime", "twins"]
 
 _CONFIGURATION: Final = (
     "hosts/*.xml",
@@ -198,3 +198,20 @@ def runtime(extra: Iterable[str] = (), *, shared: Ownership | None = None) -> Ow
     added = [_parse(text, "HARMONY_AGENT_RUNTIME_EXTRA") for text in extra]
     fixed = [_Pattern(tuple(text.split("/"))) for text in _RUNTIME]
     return Ownership([*fixed, *added], _NEVER_FOLDERS, shared)
+
+
+def twins(new: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Those of `new` that differ from another name only in case or in how letters are composed,
+    with that name: one of `known` (which is there first), else the first of `new` by the alphabet.
+    """
+    taken = {_folded(path): path for path in known}
+    found = {}
+    for path in sorted(new):
+        other = taken.setdefault(_folded(path), path)
+        if other != path:
+            found[path] = other
+    return found
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()

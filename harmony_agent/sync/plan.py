@@ -15,7 +15,16 @@ from harmony_agent.sync.states import (
     RemoteState,
 )
 
-__all__ = ["Action", "Case", "Circumstances", "Plan", "deletes_allowed", "in_order", "make_plan"]
+__all__ = [
+    "Action",
+    "Case",
+    "Circumstances",
+    "Plan",
+    "deletes_allowed",
+    "first_of",
+    "in_order",
+    "make_plan",
+]
 
 _TOO_MANY: Final = Verdict(
     Act.HOLD,
@@ -23,11 +32,14 @@ _TOO_MANY: Final = Verdict(
     "'harmony-agent sync --once --accept-deletes'",
     alarm=True,
 )
+_TWIN: Final = (
+    "differs only in case from {}, and the repository can't tell the two apart; rename one of them"
+)
 _NOT_OURS: Final = Verdict(Act.HOLD, "waits until this host's folder is ours to write")
 _KEPT_BACK: Final = Verdict(
     Act.HOLD,
-    "only here, and no record says whether it is new or was deleted elsewhere; save it again to "
-    "share it, or delete it",
+    "only here, and no record says whether it is new or was deleted elsewhere; change it to "
+    "share it, or move it to the conflict store by 'harmony-agent sync --once --accept-deletes'",
     alarm=True,
 )
 
@@ -73,6 +85,10 @@ class Action:
             return self.local.size
         if self.act in (Act.FETCH, Act.EXCHANGE, Act.LOOK, Act.OVERRULE, Act.RETIRE):
             return self.remote.size
+        if self.act is Act.CEDE:
+            return max(self.local.size, self.remote.size)
+        if self.act is Act.RELEGATE:
+            return self.local.size
         return 0
 
 
@@ -83,8 +99,11 @@ class Circumstances:
     `known` is how many files the fuller side has; more than the share `max_delete` of them (at
     least 20) are not deleted, and not all of them unless this side `may_empty`, except with
     `accept_deletes`. A delete travels once the file is gone for `delete_after` seconds;
-    `gone_for` tells for how long each is. `kept_back` are files that only home has and that must
-    not travel in the version given (content hash by path).
+    `gone_for` tells for how long each is. One in the repository is believed once it is confirmed:
+    `missing_for` names those that are not, with the seconds until a listing may confirm them.
+    `kept_back` are files that only home has and that must not travel in the version given (content
+    hash by path); `sent` what was sent without learning what came of it (content hash by path);
+    `twins` such whose name the repository can't tell from that of another file.
     """
 
     known: int
@@ -94,18 +113,23 @@ class Circumstances:
     accept_deletes: bool = False
     delete_after: float = 0.0
     gone_for: Mapping[str, float] = field(default_factory=dict)
+    missing_for: Mapping[str, float] = field(default_factory=dict)
     kept_back: Mapping[str, str] = field(default_factory=dict)
+    sent: Mapping[str, str] = field(default_factory=dict)
+    twins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Plan:
-    """What is done now, what is held and why, which files still have to come to rest, and which
-    deletes wait until they are sure (seconds until then)."""
+    """What is done now, what is held and why, which files still have to come to rest, which
+    deletes wait until they are sure (`unsure`), and which until another listing confirms that the
+    file is gone from the repository (`unconfirmed`; both with the seconds until then)."""
 
     actions: list[Action] = field(default_factory=list)
     held: dict[str, Verdict] = field(default_factory=dict)
     restless: list[str] = field(default_factory=list)
     unsure: dict[str, float] = field(default_factory=dict)
+    unconfirmed: dict[str, float] = field(default_factory=dict)
 
 
 def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan:
@@ -131,6 +155,8 @@ def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan
 
 
 def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
+    if (own := _own_write(case, now.sent.get(case.path))) is not None:
+        return own
     decision = decide(case.local, case.base, case.remote)
     verdict = policy.verdict(decision)
     if (
@@ -139,10 +165,23 @@ def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
         and isinstance(case.local, LocalFile)
         and now.kept_back.get(case.path) == case.local.sha256
     ):
-        return _KEPT_BACK
+        return Verdict(Act.RELEGATE) if now.accept_deletes else _KEPT_BACK
+    if verdict.act is Act.CREATE and case.path in now.twins:
+        return Verdict(Act.HOLD, _TWIN.format(now.twins[case.path]), alarm=True)
     if verdict.act in REMOTE_ACTS and not now.may_write:
         return _NOT_OURS
     return verdict
+
+
+def _own_write(case: Case, sent: str | None) -> Verdict | None:
+    """What to do first about a version in the repository that may be our own: the agent was killed,
+    or the answer lost, before the base knew of it. None: nothing."""
+    remote, base = case.remote, case.base
+    if sent is None or remote is None or (base is not None and base.token == remote.token):
+        return None
+    if remote.sha256 is None:
+        return Verdict(Act.LOOK)
+    return Verdict(Act.RECALL) if remote.sha256 == sent else None
 
 
 def _guard(deletes: list[Action], plan: Plan, now: Circumstances) -> None:
@@ -155,6 +194,8 @@ def _guard(deletes: list[Action], plan: Plan, now: Circumstances) -> None:
             plan.held[action.path] = _TOO_MANY
         elif missing > 0:
             plan.unsure[action.path] = missing
+        elif action.path in now.missing_for:
+            plan.unconfirmed[action.path] = now.missing_for[action.path]
         else:
             plan.actions.append(action)
 
@@ -181,3 +222,22 @@ def in_order(actions: Iterable[Action]) -> list[list[Action]]:
         rank = _RANKS.get(action.path.partition("/")[0], _OTHER_RANK)
         groups.setdefault(7 - rank if action.act in DELETING_ACTS else rank, []).append(action)
     return [groups[rank] for rank in sorted(groups)]
+
+
+def first_of(groups: Iterable[list[Action]], most: int | None) -> list[list[Action]]:
+    """Of `groups`, in their order, the first `most` actions (None: all) of each direction: a long
+    pull must not keep a push waiting."""
+    if most is None:
+        return list(groups)
+    left = {True: most, False: most}
+    taken: list[list[Action]] = []
+    for group in groups:
+        part = []
+        for action in group:
+            outwards = action.act in REMOTE_ACTS
+            if left[outwards]:
+                left[outwards] -= 1
+                part.append(action)
+        if part:
+            taken.append(part)
+    return taken

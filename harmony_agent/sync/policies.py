@@ -14,11 +14,11 @@ __all__ = [
     "FOUNDING",
     "JOINING",
     "MIRROR",
-    "ONE_WAY",
     "RECLAIM",
     "REJOINING",
     "REMOTE_ACTS",
     "RESTORE",
+    "TWO_WAY",
     "Act",
     "Policy",
     "Verdict",
@@ -38,16 +38,19 @@ class Act(StrEnum):
     FETCH = "fetch"  # create what is absent
     EXCHANGE = "exchange"  # replace; home's version is kept in the state directory
     WITHDRAW = "withdraw"  # remove; home's version is kept in the state directory
+    CEDE = "cede"  # replace; home's version is kept in the conflict store
+    RELEGATE = "relegate"  # remove; home's version is kept in the conflict store
     # in the base alone
     ADOPT = "adopt"
     FORGET = "forget"
+    RECALL = "recall"  # what is there was sent by us: remember it, and decide again
     LOOK = "look"  # read the remote content and decide again
     # nowhere
     HOLD = "hold"
 
 
 REMOTE_ACTS: Final = frozenset({Act.CREATE, Act.REPLACE, Act.DELETE, Act.OVERRULE, Act.RETIRE})
-DELETING_ACTS: Final = frozenset({Act.DELETE, Act.RETIRE, Act.WITHDRAW})
+DELETING_ACTS: Final = frozenset({Act.DELETE, Act.RETIRE, Act.WITHDRAW, Act.RELEGATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,6 @@ def _hold(reason: str) -> Verdict:
     return Verdict(Act.HOLD, reason)
 
 
-def _alarm(reason: str) -> Verdict:
-    return Verdict(Act.HOLD, reason, alarm=True)
-
-
 _SAME_EVERYWHERE: Final = {
     Decision.LOOK: Verdict(Act.LOOK),
     Decision.ADOPT: Verdict(Act.ADOPT),
@@ -96,11 +95,6 @@ _PUSH: Final = {
     Decision.LOCAL_CHANGED: Verdict(Act.REPLACE),
     Decision.LOCAL_OUTLIVES: Verdict(Act.CREATE),
 }
-_WAITS: Final = "changed in the repository; waits for the next start of this node with a new home"
-_BOTH: Final = (
-    "changed here and in the repository: both are kept as they are; bring both to the same content"
-)
-
 # The first node of a system: home fills the repository; what lies there already wins.
 FIRST_NODE: Final = _policy(
     "first-node",
@@ -129,41 +123,43 @@ JOINING: Final = _policy(
         Decision.CONFLICT: Verdict(Act.EXCHANGE),
     },
 )
-# The base is lost and Harmony ran in this home: nobody can tell an edit from a delete, so nothing
-# local is touched and nothing of it travels before a person (or a new edit) says so.
+# The base is lost and Harmony ran in this home: nobody can tell an edit from a delete. The
+# repository is the truth, and what home has besides is kept where a person finds it.
 REJOINING: Final = _policy(
     "rejoining",
     {
-        Decision.LOCAL_NEW: _alarm(
-            "only here, and no record says whether it is new or was deleted elsewhere; "
-            "save it again to share it, or delete it"
-        ),
+        Decision.LOCAL_NEW: Verdict(Act.RELEGATE),
         Decision.LOCAL_CHANGED: Verdict(Act.REPLACE),
         Decision.LOCAL_OUTLIVES: Verdict(Act.CREATE),
         Decision.LOCAL_DELETED: Verdict(Act.FETCH),
         Decision.REMOTE_NEW: Verdict(Act.FETCH),
-        Decision.REMOTE_CHANGED: _hold(_WAITS),
-        Decision.REMOTE_DELETED: _hold(_WAITS),
+        Decision.REMOTE_CHANGED: Verdict(Act.EXCHANGE),
+        Decision.REMOTE_DELETED: Verdict(Act.WITHDRAW),
         Decision.REMOTE_OUTLIVES: Verdict(Act.FETCH),
-        Decision.CONFLICT: _alarm(
-            "differs from the repository, and no record says which is newer: both are kept as they "
-            "are; bring both to the same content"
-        ),
+        Decision.CONFLICT: Verdict(Act.CEDE),
     },
 )
 # An installation that has run for itself brings its configuration into an empty repository.
-FOUNDING: Final = _policy("founding", {**REJOINING.table, Decision.LOCAL_NEW: Verdict(Act.CREATE)})
-# Beside a running Harmony: home's changes travel, the repository's wait.
-ONE_WAY: Final = _policy(
-    "one-way",
+# Nothing that is gone from a repository so young was deleted by anybody.
+FOUNDING: Final = _policy(
+    "founding",
+    {
+        **REJOINING.table,
+        Decision.LOCAL_NEW: Verdict(Act.CREATE),
+        Decision.REMOTE_DELETED: Verdict(Act.CREATE),
+    },
+)
+# Beside a running Harmony changes travel both ways; what the repository accepted first wins.
+TWO_WAY: Final = _policy(
+    "two-way",
     {
         **_PUSH,
         Decision.LOCAL_DELETED: Verdict(Act.DELETE),
-        Decision.REMOTE_NEW: _hold(_WAITS),
-        Decision.REMOTE_CHANGED: _hold(_WAITS),
-        Decision.REMOTE_DELETED: _hold(_WAITS),
-        Decision.REMOTE_OUTLIVES: _hold(_WAITS),
-        Decision.CONFLICT: _alarm(_BOTH),
+        Decision.REMOTE_NEW: Verdict(Act.FETCH),
+        Decision.REMOTE_CHANGED: Verdict(Act.EXCHANGE),
+        Decision.REMOTE_DELETED: Verdict(Act.WITHDRAW),
+        Decision.REMOTE_OUTLIVES: Verdict(Act.FETCH),
+        Decision.CONFLICT: Verdict(Act.CEDE),
     },
 )
 # This host's own folder has one writer: home is the truth, what it overrules is set aside.

@@ -6,15 +6,17 @@ home overrules in the repository is set aside there.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings.model import SyncSettings
 from harmony_agent.sync import paths
 from harmony_agent.sync.engine import Limits
+from harmony_agent.sync.housekeeping import Chore, purge_set_aside
+from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.keeper import Timing
 from harmony_agent.sync.policies import MIRROR, RECLAIM, RESTORE, Act
 from harmony_agent.sync.scan import CAREFUL, UNUSED_HOME
@@ -30,7 +32,7 @@ _SETTLE: Final = 0.5  # seconds; a message ID that is lost lets a duplicate thro
 _DELETE_AFTER: Final = 2.0
 
 
-class RuntimeMirror:
+class RuntimeMirror(SyncJob):
     """Mirrors the runtime files below `home` to this host's folder of the runtime repository."""
 
     def __init__(
@@ -48,8 +50,10 @@ class RuntimeMirror:
         """`repository` is rooted at the host's folder; `may_write` says whether its lease is ours
         now. Raises Refused for a bad EXTRA pattern."""
         self._harmony_runs = harmony_runs
+        self._may_write = may_write
+        places = Places(home, state_dir, repository)
         shared = paths.configuration(settings.config_extra)
-        self._side = Side(
+        side = Side(
             Character(
                 _NAME,
                 paths.runtime(settings.runtime_extra, shared=shared),
@@ -57,44 +61,22 @@ class RuntimeMirror:
                 Timing(_SETTLE, settings.list_interval),
                 holds_xml=False,
             ),
-            Places(home, state_dir, repository),
+            places,
             health,
             may_write=may_write,
             check=_nothing_to_check,
             tools=tools,
         )
+        super().__init__(side, MIRROR, places)
 
-    async def restore(self) -> None:
-        """Bring back what an earlier home of this host left, before Harmony starts; returns at
-        once for a home that is known. Tries for ever."""
-        await self._side.retry_for_ever(self._restore)
+    def _chores(self) -> Sequence[Chore]:
+        return (*super()._chores(), self._purge_set_aside)
 
-    async def run(self) -> None:
-        """Mirror changes, for ever."""
-        await self.restore()
-        self._side.status.enter("running")
-        await self._side.keeper.run(MIRROR)
+    async def _purge_set_aside(self) -> None:
+        if self._may_write():
+            await purge_set_aside(self._places.repository)
 
-    async def flush(self, limit: float) -> int:
-        """Push what is left, for at most `limit` seconds; how many files could not be pushed.
-
-        For the end, when Harmony is gone: files are taken as they are.
-        """
-        return await self._side.flush(MIRROR, limit)
-
-    async def once(self, *, dry_run: bool = False, accept_deletes: bool = False) -> dict[str, Any]:
-        """One full pass now, for `sync --once`: what was (or would be) done, by file.
-
-        Raises Unavailable or Refused if home or repository can't be read now, or if the first
-        pull is not done.
-        """
-        return await self._side.once(MIRROR, dry_run=dry_run, accept_deletes=accept_deletes)
-
-    async def close(self) -> None:
-        """Give back threads, watches and the database."""
-        await self._side.close()
-
-    async def _restore(self) -> None:
+    async def _take_on(self) -> None:
         start = await self._side.begin()
         if start.known:
             return

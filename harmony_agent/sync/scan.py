@@ -20,10 +20,8 @@ from harmony_agent.sync.paths import Ownership, name_problem
 from harmony_agent.sync.settling import Settling, Stat
 from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, Obstacle
 
-__all__ = ["CAREFUL", "FINAL", "LARGEST_FILE", "UNUSED_HOME", "Care", "Look", "Scanner"]
+__all__ = ["CAREFUL", "FINAL", "UNUSED_HOME", "Care", "Look", "Scanner"]
 
-# A file travels whole through memory; the budget of a sidecar allows no more.
-LARGEST_FILE: Final = 256 * 1024 * 1024
 _CHUNK: Final = 1024 * 1024
 
 _STILL_WRITTEN: Final = Obstacle("is still being written", passing=True)
@@ -183,8 +181,6 @@ class Scanner:
     def _examine(
         self, path: str, status: Stat, known: LocalState, care: Care
     ) -> LocalFile | Obstacle:
-        if status.size > LARGEST_FILE:
-            return Obstacle(f"is larger than {LARGEST_FILE >> 20} MiB")
         if isinstance(known, LocalFile) and status.matches(known):
             return known
         if care.settle and not self._settling.is_settled(path, status):

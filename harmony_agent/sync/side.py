@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError, Unavailable, Unsupported
@@ -13,18 +13,24 @@ from harmony_agent.core.threads import Workers
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.sync.base import Base
+from harmony_agent.sync.bulletin import Bulletin
+from harmony_agent.sync.conflicts import ConflictStore
 from harmony_agent.sync.engine import Engine, Limits, Report
 from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.keeper import Keeper, Timing
 from harmony_agent.sync.mark import HomeMark
 from harmony_agent.sync.paths import Ownership
 from harmony_agent.sync.policies import Act, Policy
+from harmony_agent.sync.progress import Progress
 from harmony_agent.sync.scan import Care, Scanner
 from harmony_agent.sync.settling import Settling
 from harmony_agent.sync.status import Status
+from harmony_agent.sync.transfers import Transfers
 from harmony_agent.sync.watch import HintSource, Watcher
 
 __all__ = ["REAL_TOOLS", "Character", "Places", "Side", "Start", "Tools"]
+
+T = TypeVar("T")
 
 _FILE_THREADS: Final = 4  # reading and syncing files overlaps; more threads cost memory
 _LIMIT: Final = 60.0  # seconds for reading or writing the mark
@@ -91,6 +97,8 @@ class Side:
         may_write: Callable[[], bool],
         check: Callable[[], Awaitable[None]],
         tools: Tools,
+        conflicts: ConflictStore | None = None,
+        bulletin: Bulletin | None = None,
     ) -> None:
         name = character.name
         self._name = name
@@ -101,7 +109,15 @@ class Side:
         self._settle = character.timing.settle
         self._mark = HomeMark(places.home, name)
         self.base = Base(places.state_dir, name, self._rows)
-        self.status = Status(name, health)
+        self._progress = Progress(name, beat=self._beat, clock=tools.clock)
+        self.status = Status(name, health, self._progress)
+        self.files = HomeFiles(places.home, places.kept)
+        self.transfers = Transfers(
+            repository=places.repository,
+            files=self.files,
+            workers=self._files,
+            on_progress=self._progress.moved,
+        )
         scanner = Scanner(
             places.home,
             character.ownership,
@@ -113,14 +129,16 @@ class Side:
             name,
             ownership=character.ownership,
             scanner=scanner,
-            files=HomeFiles(places.home, places.kept),
+            files=self.files,
+            transfers=self.transfers,
             mark=self._mark,
             repository=places.repository,
+            conflicts=conflicts,
             base=self.base,
             workers=self._files,
             limits=character.limits,
             may_write=may_write,
-            on_progress=self._progressed,
+            progress=self._progress,
             clock=tools.clock,
         )
         self.keeper = Keeper(
@@ -131,6 +149,7 @@ class Side:
             health=health,
             timing=character.timing,
             check=check,
+            bulletin=bulletin,
             clock=tools.clock,
         )
 
@@ -146,10 +165,18 @@ class Side:
         )
         used = await self._files.run(_LIMIT, self._mark.was_completed)
         if not is_of_this_home:
-            identity = await self.engine.start_anew()
-            await self._files.run(_LIMIT, self._mark.put, identity, complete=used)
+            await self.start_anew(used=used)
         self.is_pulled = is_of_this_home and pulled
         return Start(known=self.is_pulled, used=used)
+
+    async def start_anew(self, *, used: bool) -> None:
+        """Forget what home and repository agreed on; `used`: Harmony may have run in this home.
+
+        Raises Unavailable or Refused if base or home can't be used.
+        """
+        self.is_pulled = False
+        identity = await self.engine.start_anew()
+        await self._files.run(_LIMIT, self._mark.put, identity, complete=used)
 
     async def complete(self) -> None:
         """Remember, in base and home, that the first pull is done."""
@@ -209,6 +236,10 @@ class Side:
             raise Unavailable("the first pull is not done yet; try again later")
         return await self.keeper.once(policy, dry_run=dry_run, accept_deletes=accept_deletes)
 
+    async def in_thread(self, limit: float, call: Callable[..., T], *arguments: object) -> T:
+        """Run a blocking `call` on local files, for at most `limit` seconds."""
+        return await self._files.run(limit, call, *arguments)
+
     async def close(self) -> None:
         """Give back threads, watches and the database."""
         self._hints.close()
@@ -216,5 +247,5 @@ class Side:
         self._files.close()
         self._rows.close()
 
-    def _progressed(self) -> None:
+    def _beat(self) -> None:
         self.keeper.beat()

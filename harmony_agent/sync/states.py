@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from harmony_agent.repositories.interface import Token
+from harmony_agent.repositories.token import Token
 
 __all__ = ["BaseRow", "LocalFile", "LocalState", "Obstacle", "RemoteFile", "RemoteState", "digest"]
 

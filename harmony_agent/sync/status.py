@@ -11,13 +11,13 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.sync import metrics
 from harmony_agent.sync.engine import Report
 from harmony_agent.sync.policies import Verdict
+from harmony_agent.sync.progress import Progress
 
 __all__ = ["Status", "as_json", "shown"]
 
 log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20  # files of a list that are named
-_PROGRESS: Final = 5.0  # seconds between log lines of a long pass
 
 
 def shown(path: str) -> str:
@@ -35,6 +35,7 @@ def as_json(report: Report, *, dry_run: bool) -> dict[str, Any]:
         "planned" if dry_run else "done": done,
         "held": {shown(path): held.reason for path, held in sorted(report.plan.held.items())},
         "waiting": sorted(map(shown, {*report.plan.restless, *report.plan.unsure})),
+        "unconfirmed": sorted(map(shown, report.plan.unconfirmed)),
         "failed": {shown(path): str(error) for path, error in sorted(report.failures.items())},
     }
 
@@ -42,9 +43,10 @@ def as_json(report: Report, *, dry_run: bool) -> dict[str, Any]:
 class Status:
     """Keeps what was last found out about one side, and tells what is new."""
 
-    def __init__(self, side: str, health: Health) -> None:
+    def __init__(self, side: str, health: Health, progress: Progress) -> None:
         self._side = side
         self._health = health
+        self._progress = progress
         self._phase = "starting"
         self._pending: set[str] = set()
         self._held: dict[str, Verdict] = {}
@@ -52,8 +54,6 @@ class Status:
         self._trouble = ""
         self._last_success: float | None = None
         self._sent = self._received = 0
-        self._passed = 0
-        self._told_progress = time.monotonic()
         health.sections[side] = self.section
 
     @property
@@ -70,21 +70,15 @@ class Status:
         """A new phase of life has begun."""
         self._phase = phase
 
-    def progressed(self) -> None:
-        """One more file was dealt with; told now and then while a pass is long."""
-        self._passed += 1
-        now = time.monotonic()
-        if now - self._told_progress >= _PROGRESS:
-            self._told_progress = now
-            log.info("%s: %d files so far", self._side, self._passed)
-
     def began(self) -> None:
         """A pass begins."""
-        self._passed = 0
-        self._told_progress = time.monotonic()
+        self._progress.began()
 
-    def finished(self, report: Report, notice: str | None) -> None:
-        """A pass ended with `report`; `notice` is what hinders without stopping it."""
+    def finished(self, report: Report, notice: str | None, *, goes_on: bool = False) -> None:
+        """A pass, or with `goes_on` a round of one, ended with `report`; `notice` is what hinders
+        without stopping it."""
+        if not goes_on:
+            self._progress.ended()
         self._tell_held(report.plan.held)
         self._tell_failures(report.failures)
         self._held = report.plan.held
@@ -102,6 +96,7 @@ class Status:
 
     def failed(self, error: AgentError) -> None:
         """A pass could not be made at all; it is tried again."""
+        self._progress.ended()
         if str(error) != self._trouble:
             log.warning("%s: %s", self._side, error)
         self._trouble = str(error)
@@ -113,6 +108,7 @@ class Status:
             "phase": self._phase,
             "lastSuccess": _rfc3339(self._last_success),
             "pending": len(self._pending),
+            "progress": self._progress.section(),
             "sentBytes": self._sent,
             "receivedBytes": self._received,
             "heldCount": len(self._held),

@@ -44,7 +44,9 @@ _EVENTS: Final = Mask(
     | InotifyConstants.IN_ONLYDIR
 )
 _MOST_PATHS: Final = 1000  # beyond this, looking at everything is cheaper
-_LIMIT_FILES: Final = "/proc/sys/fs/inotify/max_user_watches, max_user_instances"
+_LIMITS: Final = ("max_user_watches", "max_user_instances", "max_queued_events")
+_LIMITS_FOLDER: Final = Path("/proc/sys/fs/inotify")
+_LIMIT_FILES: Final = f"{_LIMITS_FOLDER}/{_LIMITS[0]}, {_LIMITS[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Watcher:
         self._everything = False
         self._trouble: str | None = None
         self._inotify: InotifyFD | None = None
+        log.info("%s: watching home by inotify", side, extra=_limits())
         try:
             self._inotify = InotifyFD()
             self._inotify.start()
@@ -205,6 +208,15 @@ class Watcher:
             self._folders.pop(watch, None)
         if watches and self._inotify is not None:
             self._inotify.remove_callbacks([(watch, CallbackId(id(self))) for watch in watches])
+
+
+def _limits() -> dict[str, int]:
+    """The node's limits, which all pods on it share, as far as they can be read."""
+    found = {}
+    for name in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            found[name] = int((_LIMITS_FOLDER / name).read_text())
+    return found
 
 
 def _explain(error: OSError) -> str:

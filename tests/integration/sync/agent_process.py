@@ -17,7 +17,7 @@ async def live(folder: Path) -> None:
     disk = Disk(folder / "home", folder / "state", folder / "store" / "System1")
     own = Disk(disk.home, disk.state, folder / "store" / "System1" / "node-1")
     async with configuration(disk) as sync, runtime(own) as mirror:
-        await asyncio.gather(sync.first_pull(), mirror.restore())
+        await asyncio.gather(sync.take_on(), mirror.take_on())
         (folder / "pulled").touch()
         await asyncio.gather(sync.run(), mirror.run())
 

@@ -78,6 +78,7 @@ async def configuration(
         home=disk.home,
         state_dir=disk.state,
         repository=repository,
+        host=disk.home.parent.name,
         settings=SyncSettings(),
         health=health or Health(),
         harmony_runs=lambda: False,

@@ -21,13 +21,13 @@ async def test_a_second_node_gets_the_first_ones_configuration(disk: Disk) -> No
     disk.write("hosts/ACME AS2.xml", b"<Host alias='ACME AS2'/>")
     disk.write("data/cfg[1].p12", b"private key")
     async with configuration(disk) as sync:
-        await sync.first_pull()
+        await sync.take_on()
     second = make_disk(disk.home.parent / "second")
     other = Disk(second.home, second.state, disk.store)
     install_home(other.home)
     (other.home / "conf/Options.xml").write_text("<Options other='1'/>")
     async with configuration(other) as sync:
-        await sync.first_pull()
+        await sync.take_on()
     stored = disk.stored()
     assert {path: (other.home / path).read_bytes() for path in stored} == stored
     assert "data/cfg[1].p12" in stored
@@ -74,7 +74,7 @@ async def test_what_is_no_regular_file_is_named_and_not_followed(disk: Disk) -> 
     (disk.home / "certs/link.cer").symlink_to(secret)
     (disk.home / "importedIDPs").symlink_to(disk.home / "certs")
     async with configuration(disk, health) as sync:
-        await sync.first_pull()
+        await sync.take_on()
     assert not any("link" in path or "imported" in path for path in disk.stored())
     assert "symbolic link" in health.sections["configuration"]()["held"]["certs/link.cer"]
     assert health.conditions()[1].level is Level.TROUBLE
@@ -89,7 +89,7 @@ async def test_a_home_of_many_files_is_pulled_and_quiet_afterwards(disk: Disk) -
     (disk.store / ".harmony-agent").mkdir()
     (disk.store / ".harmony-agent/repo-id").write_text("an-id\n")
     async with configuration(disk) as sync:
-        await sync.first_pull()
+        await sync.take_on()
         assert len(disk.stored()) == 2000
         assert {p: (disk.home / p).read_bytes() for p in disk.stored()} == disk.stored()
         async with running(sync):
@@ -104,6 +104,6 @@ async def test_residue_of_a_killed_agent_is_removed(disk: Disk) -> None:
     install_home(disk.home)
     disk.write("certs/deep/.harmony-agent-tmp-abc", b"half")
     async with configuration(disk) as sync:
-        await sync.first_pull()
+        await sync.take_on()
     assert not (disk.home / "certs/deep/.harmony-agent-tmp-abc").exists()
     assert not any("tmp" in path for path in disk.stored())

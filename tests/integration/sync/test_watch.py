@@ -131,6 +131,17 @@ async def test_no_inotify_at_all_is_explained(home: Path, monkeypatch: pytest.Mo
         assert not await watcher.wait(0.01)
 
 
+async def test_the_node_s_limits_are_told_at_the_start(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All pods of a node share them, so who runs short wants to know them."""
+    caplog.set_level("INFO")
+    async with watching(home, ""):
+        (record,) = [r for r in caplog.records if "inotify" in r.message]
+        limits = ("max_user_watches", "max_user_instances", "max_queued_events")
+        assert all(vars(record)[name] > 0 for name in limits)
+
+
 async def test_closing_ends_the_thread(home: Path) -> None:
     """Nothing is left running, and closing twice is no harm."""
     before = threading.active_count()

@@ -79,7 +79,11 @@ class ManualHints:
 class Bench:
     """One node: its home and state directory, and the repository it shares with others."""
 
-    def __init__(self, folder: Path, repository: MemoryRepository | None = None) -> None:
+    def __init__(
+        self, folder: Path, repository: MemoryRepository | None = None, *, host: str = ""
+    ) -> None:
+        """`host` is the node's name; the folder's, if none is given."""
+        self.host = host or folder.name
         self.home = folder / "home"
         self.state = folder / "state"
         self.home.mkdir(parents=True)
@@ -125,6 +129,7 @@ class Bench:
             home=self.home,
             state_dir=self.state,
             repository=self.repository,
+            host=self.host,
             settings=SyncSettings(**settings),
             health=self.health,
             harmony_runs=lambda: self.harmony_runs,

@@ -1,12 +1,14 @@
 """A repository in memory with real compare-and-swap, which can be told to fail."""
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import ClassVar
 
 from harmony_agent.core.errors import Absent, OutcomeUnknown, PreconditionFailed, Unavailable
-from harmony_agent.repositories.interface import Content, Entry, Repository, Token
+from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
+from harmony_agent.sync.conflicts import Conflict
 
 __all__ = ["MemoryRepository"]
 
@@ -27,11 +29,17 @@ class MemoryRepository(Repository):
         self.files: dict[str, Content] = {}
         self.calls: list[tuple[str, str]] = []
         self.down = False
+        self.folding = False
         self.delay = 0.0
         self.before: Callable[[str, str], None] = lambda operation, path: None
         self.overwriting: Callable[[str, bytes], None] = lambda path, content: None
         self.loses_answer: Callable[[str, str], bool] = lambda operation, path: False
         self._tokens = itertools.count(1)
+
+    @property
+    def folds_case(self) -> bool:
+        """See Repository."""
+        return self.folding
 
     @property
     def location(self) -> str:
@@ -59,6 +67,11 @@ class MemoryRepository(Repository):
             for path, content in self.files.items()
             if path.startswith(".harmony-agent/set-aside/")
         ]
+
+    def conflicts(self) -> list[tuple[str, bytes]]:
+        """What lies in the conflict store: Harmony's path and content."""
+        found = [(Conflict.of(path, 0), content.data) for path, content in self.files.items()]
+        return [(conflict.path, data) for conflict, data in found if conflict is not None]
 
     def count(self, operation: str) -> int:
         """How often an operation was called."""
@@ -91,6 +104,22 @@ class MemoryRepository(Repository):
         if path not in self.files:
             raise Absent(path)
         return self.files[path]
+
+    @contextlib.asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[Download]:
+        """See Repository."""
+        content = await self.read(path)
+        yield Download(len(content.data), content.token, _pieces(content.data))
+
+    async def upload(
+        self, path: str, size: int, chunks: AsyncIterator[bytes], token: Token | None
+    ) -> Token:
+        """See Repository."""
+        data = b"".join([chunk async for chunk in chunks])
+        assert len(data) == size
+        if token is None:
+            return await self.create(path, data)
+        return await self.replace(path, data, token)
 
     async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""
@@ -133,3 +162,8 @@ class MemoryRepository(Repository):
         if self.loses_answer(operation, path):
             raise OutcomeUnknown("no answer")
         return token
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 1024):
+        yield data[start : start + 1024]

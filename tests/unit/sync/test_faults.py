@@ -7,6 +7,7 @@ import pytest
 
 from harmony_agent.core.errors import Refused, Unsupported
 from harmony_agent.lifecycle.health import Level
+from harmony_agent.sync.states import digest
 from tests.unit.sync.bench import Bench, running
 from tests.unit.sync.memory_repository import MemoryRepository
 
@@ -41,7 +42,7 @@ async def test_a_write_whose_answer_is_lost_is_recognized(
 async def test_a_foreign_writer_between_decision_and_write_wins_nothing_and_loses_nothing(
     node: Node, repository: MemoryRepository
 ) -> None:
-    """The compare-and-swap refuses, the file is decided anew: a conflict, held on both sides."""
+    """The compare-and-swap refuses, the file is decided anew: a conflict, the loser is kept."""
     first = node("first")
     first.write("conf/Options.xml", "<Options/>")
 
@@ -56,8 +57,8 @@ async def test_a_foreign_writer_between_decision_and_write_wins_nothing_and_lose
         first.write("conf/Options.xml", "<Options local='1'/>")
         await asyncio.sleep(5)
         assert repository.owned() == {"conf/Options.xml": b"<Options foreign='1'/>"}
-        assert first.owned() == {"conf/Options.xml": b"<Options local='1'/>"}
-        assert "changed here and in the repository" in first.condition().message
+        assert first.owned() == {"conf/Options.xml": b"<Options foreign='1'/>"}
+        assert repository.conflicts() == [("conf/Options.xml", b"<Options local='1'/>")]
 
 
 async def test_the_same_edit_on_two_nodes_is_no_conflict(
@@ -67,8 +68,8 @@ async def test_the_same_edit_on_two_nodes_is_no_conflict(
     first, second = node("first"), node("second")
     first.write("conf/Options.xml", "<Options/>")
     async with first.configuration() as one, second.configuration() as two:
-        await one.first_pull()
-        await two.first_pull()
+        await one.take_on()
+        await two.take_on()
         async with running(one), running(two):
             await asyncio.sleep(5)
             first.write("conf/Options.xml", "<Options same='1'/>")
@@ -108,7 +109,7 @@ async def test_a_file_that_comes_back_while_other_files_travel_is_not_deleted(
             (pod.home / "AS2/data/1.id").write_text("again")
 
     async with pod.runtime() as mirror:
-        await mirror.restore()
+        await mirror.take_on()
         repository.before = meanwhile
         pod.remove("AS2/data/1.id")
         pod.write("AS2/data/2.id", "2")
@@ -131,7 +132,7 @@ async def test_a_name_the_repository_can_not_hold_does_not_keep_harmony_down(
 
     repository.before = refuse
     async with first.configuration() as sync:
-        await sync.first_pull()
+        await sync.take_on()
     assert repository.owned() == {"certs/good": b"good"}
     assert "rename the file" in first.section()["failed"]["certs/a:b"]
 
@@ -164,7 +165,7 @@ async def test_keys_that_would_leave_home_are_ignored(
     repository.put("certs/good", b"good")
     first = node("first")
     async with first.configuration() as sync:
-        await sync.first_pull()
+        await sync.take_on()
     assert first.owned() == {"certs/good": b"good"}
     assert not (first.home.parent / "evil").exists()
 
@@ -200,5 +201,60 @@ async def test_names_that_are_no_text_are_shown_all_the_same(
     first = node("first")
     first.write("certs/bad-\udcff", "x")
     async with first.configuration() as sync:
-        await sync.first_pull()
+        await sync.take_on()
     assert list(first.section()["held"]) == ["certs/bad-\\udcff"]
+
+
+class Killed(BaseException):
+    """The agent's process ends here."""
+
+
+async def test_an_edit_on_top_of_a_write_nobody_learned_of_is_no_conflict(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """Killed after a write and before the base knew: the next process knows its own version, so
+    the edit made meanwhile goes on top of it."""
+    first = node("first")
+    first.write("conf/Options.xml", "<Options/>")
+    async with first.configuration() as sync:
+        await sync.take_on()
+
+    def killed(operation: str, path: str) -> bool:
+        if operation == "replace" and path == "conf/Options.xml":
+            raise Killed
+        return False
+
+    repository.loses_answer = killed
+
+    async def until_killed() -> None:
+        async with first.configuration() as sync, running(sync):
+            first.write("conf/Options.xml", "<Options n='1'/>")
+            await asyncio.sleep(5)
+
+    with pytest.raises(BaseExceptionGroup):
+        await until_killed()
+    repository.loses_answer = lambda operation, path: False
+    assert repository.owned() == {"conf/Options.xml": b"<Options n='1'/>"}
+    first.write("conf/Options.xml", "<Options n='2'/>")
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+    assert repository.owned() == first.owned() == {"conf/Options.xml": b"<Options n='2'/>"}
+    assert repository.conflicts() == []
+
+
+async def test_a_delete_on_top_of_a_write_nobody_learned_of_travels(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """As before, but Harmony deleted the file meanwhile: it does not come back."""
+    first = node("first")
+    first.write("conf/Options.xml", "<Options/>")
+    first.write("hosts/A.xml", "<Host/>")
+    async with first.configuration() as sync:
+        await sync.take_on()
+        first.write("hosts/A.xml", "<Host n='1'/>")
+        await sync._side.base.intend({"hosts/A.xml": digest(b"<Host n='1'/>")})
+        repository.put("hosts/A.xml", b"<Host n='1'/>")
+        first.remove("hosts/A.xml")
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(15)
+    assert set(first.owned()) == set(repository.owned()) == {"conf/Options.xml"}

@@ -17,6 +17,7 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.sync.files import HomeFiles, local_errors
 from harmony_agent.sync.states import LocalFile, digest
+from harmony_agent.sync.streams import CHUNK
 
 
 @pytest.fixture
@@ -35,6 +36,14 @@ def write(files: HomeFiles, path: str, data: bytes) -> LocalFile:
     return LocalFile(digest(data), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+def create(files: HomeFiles, path: str, data: bytes) -> LocalFile:
+    """Have a new file put into home; raises what hindered it."""
+    (outcome,) = files.create_all([(path, data)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     """All files below `folder`."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -42,7 +51,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 def test_a_new_file_is_described_as_it_lies_there(files: HomeFiles) -> None:
     """The answer is what a scan would find, so that the next look sees no change."""
-    made = files.create("certs/deep/a.cer", b"data")
+    made = create(files, "certs/deep/a.cer", b"data")
     status = (files.home / "certs/deep/a.cer").stat()
     assert made == LocalFile(digest(b"data"), 4, status.st_mtime_ns, status.st_ino)
     assert status.st_mode & 0o777 == 0o600
@@ -52,7 +61,7 @@ def test_a_file_that_appeared_meanwhile_is_not_overwritten(files: HomeFiles) -> 
     """Creating refuses, and leaves nothing beside."""
     write(files, "certs/a", b"Harmony's")
     with pytest.raises(PreconditionFailed):
-        files.create("certs/a", b"ours")
+        create(files, "certs/a", b"ours")
     assert everything(files.home) == {"certs/a": b"Harmony's"}
 
 
@@ -65,9 +74,9 @@ def test_without_hard_links_nothing_is_overwritten_either(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    files.create("certs/a", b"first")
+    create(files, "certs/a", b"first")
     with pytest.raises(PreconditionFailed):
-        files.create("certs/a", b"second")
+        create(files, "certs/a", b"second")
     assert everything(files.home) == {"certs/a": b"first"}
 
 
@@ -77,8 +86,8 @@ def test_a_file_that_changed_meanwhile_is_left_alone(files: HomeFiles, what: str
     expected = write(files, "conf/Options.xml", b"as planned for")
     write(files, "conf/Options.xml", b"changed since")
     change: dict[str, Callable[[], object]] = {
-        "exchange": lambda: files.exchange("conf/Options.xml", b"ours", expected),
-        "withdraw": lambda: files.withdraw("conf/Options.xml", expected),
+        "exchange": lambda: files.exchange("conf/Options.xml", b"ours", expected, keep=True),
+        "withdraw": lambda: files.withdraw("conf/Options.xml", expected, keep=True),
     }
     with pytest.raises(PreconditionFailed):
         change[what]()
@@ -96,18 +105,67 @@ def test_a_change_between_reading_and_renaming_is_seen(
         fsync(handle)
         (files.home / "conf/Options.xml").write_bytes(b"at the last moment")
 
-    monkeypatch.setattr("harmony_agent.sync.files.os.fsync", harmony_writes)
+    monkeypatch.setattr("os.fsync", harmony_writes)
     with pytest.raises(PreconditionFailed):
-        files.exchange("conf/Options.xml", b"ours", expected)
+        files.exchange("conf/Options.xml", b"ours", expected, keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
+
+
+def test_files_that_arrive_together_each_have_their_own_fate(files: HomeFiles) -> None:
+    """One name that is taken, and one that is a folder, hinder no other file."""
+    write(files, "certs/taken", b"Harmony's")
+    (files.home / "certs/folder").mkdir()
+    names = ["certs/a", "certs/taken", "certs/folder", "data/new/b"]
+    outcomes = files.create_all([(name, b"ours") for name in names])
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [LocalFile, PreconditionFailed, PreconditionFailed, LocalFile]
+    found = {"certs/a": b"ours", "certs/taken": b"Harmony's", "data/new/b": b"ours"}
+    assert everything(files.home) == found
+
+
+def test_a_file_in_pieces_is_handed_out_whole_or_not_to_its_end(files: HomeFiles) -> None:
+    """The last piece is the proof: it is given only if all of them are the version expected."""
+    data = os.urandom(2 * CHUNK + 1)
+    expected = write(files, "certs/large", data)
+    source = files.outgoing("certs/large", expected)
+    assert b"".join(iter(source.next, b"")) == data
+    source.close()
+    source = files.outgoing("certs/large", expected)
+    assert source.next() == data[:CHUNK]
+    with (files.home / "certs/large").open("r+b") as file:
+        file.seek(2 * CHUNK)
+        file.write(bytes([data[-1] ^ 1]))
+    assert source.next() == data[CHUNK : 2 * CHUNK]
+    with pytest.raises(PreconditionFailed):
+        source.next()
+    source.close()
+
+
+def test_a_file_written_in_pieces_takes_its_place_only_over_what_was_expected(
+    files: HomeFiles, tmp_path: Path
+) -> None:
+    """Large files obey the same rules: nothing unexpected is replaced, what is replaced is kept."""
+    old = os.urandom(CHUNK + 1)
+    expected = write(files, "certs/large", old)
+    arrival = files.incoming("certs/large")
+    arrival.write(b"new ")
+    arrival.write(b"content")
+    with pytest.raises(PreconditionFailed):
+        files.place("certs/large", arrival, None, keep=False)
+    made = files.place("certs/large", arrival, expected, keep=True)
+    arrival.discard()
+    status = (files.home / "certs/large").stat()
+    assert made == LocalFile(digest(b"new content"), 11, status.st_mtime_ns, status.st_ino)
+    assert everything(files.home) == {"certs/large": b"new content"}
+    assert everything(tmp_path / "kept") == {"certs/large": old}
 
 
 def test_what_is_replaced_or_removed_is_kept(files: HomeFiles, tmp_path: Path) -> None:
     """Each version once, also when a file is replaced more than once."""
     one = write(files, "conf/Options.xml", b"one")
-    two = files.exchange("conf/Options.xml", b"two", one)
-    files.exchange("conf/Options.xml", b"three", two)
-    files.withdraw("certs/x", write(files, "certs/x", b"x"))
+    two = files.exchange("conf/Options.xml", b"two", one, keep=True)
+    files.exchange("conf/Options.xml", b"three", two, keep=True)
+    files.withdraw("certs/x", write(files, "certs/x", b"x"), keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"three"}
     kept = everything(tmp_path / "kept")
     assert sorted(kept.values()) == [b"one", b"two", b"x"]
@@ -115,18 +173,22 @@ def test_what_is_replaced_or_removed_is_kept(files: HomeFiles, tmp_path: Path) -
 
 
 def test_a_full_state_volume_keeps_home_as_it_is(
-    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+    files: HomeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What can't be kept is not replaced."""
+    """What can't be kept is not replaced, and no half copy stays."""
     expected = write(files, "conf/Options.xml", b"stock")
+    fsync = os.fsync
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(handle: int) -> None:
+        if "/kept/" in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
 
-    monkeypatch.setattr("harmony_agent.sync.files.write_durably", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match=r"no space to write .*kept/conf/Options\.xml"):
-        files.exchange("conf/Options.xml", b"ours", expected)
+        files.exchange("conf/Options.xml", b"ours", expected, keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"stock"}
+    assert everything(tmp_path / "kept") == {}
 
 
 def test_a_full_home_is_named_and_nothing_half_written_stays(
@@ -137,9 +199,9 @@ def test_a_full_home_is_named_and_nothing_half_written_stays(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("harmony_agent.sync.files.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Unavailable, match="make room"):
-        files.create("a", b"data")
+        create(files, "a", b"data")
     assert everything(files.home) == {}
 
 

@@ -1,5 +1,7 @@
 """Policies, the guard over deletes, and the order of actions."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from harmony_agent.sync.plan import (
     Case,
     Circumstances,
     deletes_allowed,
+    first_of,
     in_order,
     make_plan,
 )
@@ -24,14 +27,8 @@ ALL = [
     for name in policies.__all__
     if isinstance(getattr(policies, name), Policy)
 ]
-USED_HOME = [
-    policies.ONE_WAY,
-    policies.REJOINING,
-    policies.FOUNDING,
-    policies.MIRROR,
-    policies.RECLAIM,
-    policies.RESTORE,
-]
+SHARED = [policies.TWO_WAY, policies.REJOINING, policies.FOUNDING]
+MIRRORS = [policies.MIRROR, policies.RECLAIM, policies.RESTORE]
 
 
 def case(path: str, here: str | None, known: str | None, there: str | None) -> Case:
@@ -56,13 +53,18 @@ def test_every_policy_answers_every_decision(policy: Policy) -> None:
         assert policy.verdict(decision).act is not Act.HOLD or policy.verdict(decision).reason
 
 
-@pytest.mark.parametrize("policy", USED_HOME, ids=lambda policy: policy.name)
-def test_where_harmony_may_have_run_no_local_file_is_overwritten_or_removed(
-    policy: Policy,
-) -> None:
-    """The rule of this stage: home changes only where a file is absent."""
+@pytest.mark.parametrize("policy", SHARED, ids=lambda policy: policy.name)
+def test_what_only_home_has_is_kept_for_all_before_it_goes(policy: Policy) -> None:
+    """Where Harmony may have run, content that nobody else has goes to the conflict store."""
+    for decision in (Decision.CONFLICT, Decision.LOCAL_NEW, Decision.LOCAL_CHANGED):
+        assert policy.verdict(decision).act not in (Act.EXCHANGE, Act.WITHDRAW)
+
+
+@pytest.mark.parametrize("policy", MIRRORS, ids=lambda policy: policy.name)
+def test_a_mirror_never_touches_a_file_that_is_in_home(policy: Policy) -> None:
+    """Of this host's own folder home is the truth."""
     acts = {verdict.act for verdict in policy.table.values()}
-    assert acts.isdisjoint({Act.EXCHANGE, Act.WITHDRAW})
+    assert acts.isdisjoint({Act.EXCHANGE, Act.WITHDRAW, Act.CEDE, Act.RELEGATE})
 
 
 @pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
@@ -94,10 +96,10 @@ def test_too_many_deletes_are_held_and_copies_go_on() -> None:
     cases = [case(f"certs/{n}", None, A, A) for n in range(25)]
     cases.append(case("hosts/x.xml", B, A, A))
     gone_for = {f"certs/{n}": 60.0 for n in range(15)}
-    plan = make_plan(cases, policies.ONE_WAY, now(known=100, delete_after=30, gone_for=gone_for))
+    plan = make_plan(cases, policies.TWO_WAY, now(known=100, delete_after=30, gone_for=gone_for))
     assert [a.path for a in plan.actions] == ["hosts/x.xml"]
     assert len(plan.held) == 25
-    plan = make_plan(cases, policies.ONE_WAY, now(known=100, accept_deletes=True))
+    plan = make_plan(cases, policies.TWO_WAY, now(known=100, accept_deletes=True))
     assert len(plan.actions) == 26
 
 
@@ -105,9 +107,36 @@ def test_a_delete_waits_until_the_file_stayed_away() -> None:
     """Those not gone for long enough are told with the seconds that are left."""
     cases = [case("certs/old", None, A, A), case("certs/young", None, A, A)]
     gone_for = {"certs/old": 30.0, "certs/young": 10.0}
-    plan = make_plan(cases, policies.ONE_WAY, now(delete_after=30, gone_for=gone_for))
+    plan = make_plan(cases, policies.TWO_WAY, now(delete_after=30, gone_for=gone_for))
     assert [a.path for a in plan.actions] == ["certs/old"]
     assert plan.unsure == {"certs/young": 20.0}
+
+
+def test_a_remote_delete_waits_until_it_is_confirmed() -> None:
+    """A file that a listing lacks stays in home; those confirmed go."""
+    cases = [case("certs/gone", A, A, None), case("certs/perhaps", A, A, None)]
+    plan = make_plan(cases, policies.TWO_WAY, now(missing_for={"certs/perhaps": 12.0}))
+    assert [(a.act, a.path) for a in plan.actions] == [(Act.WITHDRAW, "certs/gone")]
+    assert plan.unconfirmed == {"certs/perhaps": 12.0}
+
+
+def test_deletes_of_both_directions_count_together() -> None:
+    """A little here and a little there is a lot: the guard sees the sum."""
+    here = [case(f"certs/{n}", None, A, A) for n in range(12)]
+    there = [case(f"data/{n}", A, A, None) for n in range(12)]
+    plan = make_plan([*here, *there], policies.TWO_WAY, now(known=100))
+    assert not plan.actions and len(plan.held) == 24
+
+
+def test_a_twin_is_held_and_names_the_other() -> None:
+    """A new file whose name the repository can't tell from another's stays home, with an alarm."""
+    plan = make_plan(
+        [case("hosts/a.xml", A, None, None)],
+        policies.TWO_WAY,
+        now(twins={"hosts/a.xml": "hosts/A.xml"}),
+    )
+    held = plan.held["hosts/a.xml"]
+    assert held.alarm and "hosts/A.xml" in held.reason
 
 
 def test_without_the_lease_the_repository_is_not_written() -> None:
@@ -121,7 +150,7 @@ def test_without_the_lease_the_repository_is_not_written() -> None:
 def test_what_is_kept_back_travels_once_it_is_edited() -> None:
     """The hold is on one content of the file, not on its name."""
     cases = [case("same", A, None, None), case("edited", B, None, None)]
-    plan = make_plan(cases, policies.ONE_WAY, now(kept_back={"same": A, "edited": A}))
+    plan = make_plan(cases, policies.TWO_WAY, now(kept_back={"same": A, "edited": A}))
     assert [a.path for a in plan.actions] == ["edited"]
     assert set(plan.held) == {"same"}
 
@@ -132,7 +161,7 @@ def test_obstacles_are_held_or_waited_for() -> None:
         Case("writing", Obstacle("is being written", passing=True), None, None),
         Case("link", Obstacle("is a link"), None, None),
     ]
-    plan = make_plan(cases, policies.ONE_WAY, now())
+    plan = make_plan(cases, policies.TWO_WAY, now())
     assert plan.restless == ["writing"]
     assert plan.held["link"].alarm
 
@@ -150,3 +179,15 @@ def test_what_is_referred_to_arrives_first_and_leaves_last(wanted: list[tuple[Ac
     rank = {"certs": 0, "data": 1, "conf": 2, "AS2": 2, "hosts": 3}
     keys = [(gone, -rank[top] if gone else rank[top]) for gone, top in flat]
     assert keys == sorted(keys)
+
+
+def test_a_round_takes_some_of_each_direction_in_order() -> None:
+    """However much there is to pull, what is to be pushed gets its turn; what is referred to still
+    comes first."""
+    empty = case("x", None, None, None)
+    pulls = [Action(Act.FETCH, replace(empty, path=f"certs/{number}")) for number in range(5)]
+    pushes = [Action(Act.REPLACE, replace(empty, path=f"hosts/{number}")) for number in range(3)]
+    groups = in_order([*pushes, *pulls])
+    taken = [[action.path for action in group] for group in first_of(groups, 2)]
+    assert taken == [["certs/0", "certs/1"], ["hosts/0", "hosts/1"]]
+    assert first_of(groups, None) == groups

@@ -24,7 +24,7 @@ async def test_a_new_home_gets_back_what_the_last_one_left(
     repository.put("autorun/evil.sh", b"rm -rf /")
     pod = node("pod")
     async with pod.runtime() as mirror:
-        await mirror.restore()
+        await mirror.take_on()
     assert pod.owned() == {
         "AS2/data/00000001.id": b"1@acme",
         "AS2/mdn/received/archive/1.mdn": b"processed",
@@ -90,7 +90,7 @@ async def test_local_wins_and_the_remote_copy_is_set_aside(
     pod = node("pod")
     pod.write("AS2/data/1.id", "local")
     async with pod.runtime() as mirror:
-        await mirror.restore()
+        await mirror.take_on()
     assert pod.owned()["AS2/data/1.id"] == b"local"
     assert repository.owned()["AS2/data/1.id"] == b"local"
     assert repository.kept() == [b"remote"]

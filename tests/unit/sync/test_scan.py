@@ -150,12 +150,10 @@ def test_what_lies_behind_an_obstacle_is_not_deleted(
     assert all(isinstance(state, Obstacle) and not state.passing for state in found.values())
 
 
-def test_bad_names_special_files_and_huge_files_are_obstacles(home: Home) -> None:
+def test_bad_names_and_special_files_are_obstacles(home: Home) -> None:
     """Each with a reason a person understands."""
     home.write("certs/a\nb")
     os.mkfifo(home.folder / "certs/fifo")
-    with (home.folder / "certs/huge").open("wb") as file:
-        file.truncate(257 * 1024 * 1024)
     (home.folder / "certs" / os.fsdecode(b"\xff")).write_text("x")
     reasons = {
         path: state.reason
@@ -164,7 +162,6 @@ def test_bad_names_special_files_and_huge_files_are_obstacles(home: Home) -> Non
     }
     assert "control characters" in reasons["certs/a\nb"]
     assert "no regular file" in reasons["certs/fifo"]
-    assert "larger than 256 MiB" in reasons["certs/huge"]
     assert "not UTF-8" in reasons["certs/\udcff"]
 
 

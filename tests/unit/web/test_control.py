@@ -68,3 +68,10 @@ async def test_a_command_is_never_run_by_get(client: Client) -> None:
     """Looking at an address must not do anything."""
     async with client(control=True, commands={"sync": _echo}) as agent:
         assert (await agent.get("/control/sync")).status_code == 405
+
+
+async def test_a_command_may_have_parts(client: Client) -> None:
+    """`conflicts/list` is a route of its own."""
+    async with client(control=True, commands={"conflicts/list": _echo}) as agent:
+        assert (await agent.post("/control/conflicts/list")).json() == {"got": {}}
+        assert (await agent.post("/control/conflicts")).status_code == 404

@@ -1,0 +1,216 @@
+"""Moves content between Harmony's home and the repository: small files whole, large ones in pieces.
+
+Small files that arrive at the same time share their waits for the disk; large ones are never in
+memory as a whole. Either way a file is on the disk before anybody is told that it is.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from harmony_agent.core.batches import Batches
+from harmony_agent.core.errors import PreconditionFailed
+from harmony_agent.core.threads import Workers
+from harmony_agent.repositories.interface import Content, Download, Repository
+from harmony_agent.repositories.layout import SET_ASIDE
+from harmony_agent.repositories.token import Token
+from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.files import HomeFiles, local_errors
+from harmony_agent.sync.states import LocalFile, RemoteFile, digest
+from harmony_agent.sync.streams import CHUNK, Incoming
+
+__all__ = ["Transfers", "memory"]
+
+R = TypeVar("R")
+
+_LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
+_PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
+_TOGETHER: Final = 64  # small files that arrive in one go
+_LIMIT: Final = 120.0  # seconds for a step with a local file
+_SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
+
+
+def memory(size: int) -> int:
+    """Bytes that moving a file of `size` bytes takes."""
+    return min(size, _PIECES * CHUNK) if size > _LARGE else size
+
+
+class Transfers:
+    """All methods raise the errors of Repository and HomeFiles; what is no longer what the caller
+    believes (here or there) is left alone, with PreconditionFailed or Absent."""
+
+    def __init__(
+        self,
+        *,
+        repository: Repository,
+        files: HomeFiles,
+        workers: Workers,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        """`on_progress` is called with the bytes that have just moved: those of a small file, or
+        of a piece of a large one."""
+        self._repository = repository
+        self._files = files
+        self._workers = workers
+        self._on_progress = on_progress
+        self._arrivals = Batches("sync arrivals", self._create_together, most=_TOGETHER)
+
+    async def send(self, path: str, local: LocalFile, token: Token | None) -> Token:
+        """Home's version to the repository, where the version `token` (None: nothing) stands."""
+        if local.size > _LARGE:
+            async with aclosing(self._outgoing(path, local)) as chunks:
+                return await self._repository.upload(path, local.size, chunks, token)
+        data = await self._read(path, local)
+        if token is None:
+            new = await self._repository.create(path, data)
+        else:
+            new = await self._repository.replace(path, data, token)
+        self._on_progress(len(data))
+        return new
+
+    async def fetch(self, path: str, remote: RemoteFile) -> tuple[LocalFile, Token]:
+        """The repository's version to home, where nothing stands."""
+        if remote.size > _LARGE:
+            async with self._arriving(path, path) as (download, arrival):
+                local = await self._place(path, arrival, None, keep=False)
+                return local, download.token
+        content = await self._read_there(path)
+        return await self._arrivals.do((path, content.data)), content.token
+
+    async def exchange(
+        self, path: str, remote: RemoteFile, local: LocalFile, *, keep: bool
+    ) -> tuple[LocalFile, Token]:
+        """The repository's version to home in the place of `local`, unless it is the same content;
+        with `keep` a copy of `local` stays in the state directory."""
+        if remote.size > _LARGE:
+            async with self._arriving(path, path) as (download, arrival):
+                if arrival.sha256 != local.sha256:
+                    local = await self._place(path, arrival, local, keep=keep)
+                return local, download.token
+        content = await self._read_there(path)
+        if digest(content.data) != local.sha256:
+            limit = _limit(local.size)
+            call = self._files.exchange
+            local = await self._workers.run(limit, call, path, content.data, local, keep)
+        return local, content.token
+
+    async def bring(self, source: str, path: str, local: LocalFile | None) -> None:
+        """The repository's file `source` to home, as `path`, in the place of `local` (None:
+        nothing)."""
+        async with self._arriving(path, source) as (_, arrival):
+            await self._place(path, arrival, local, keep=False)
+
+    async def withdraw(self, path: str, local: LocalFile, *, keep: bool) -> None:
+        """Remove home's version; with `keep` a copy stays in the state directory."""
+        await self._workers.run(_limit(local.size), self._files.withdraw, path, local, keep)
+
+    async def set_aside(self, path: str, remote: RemoteFile) -> tuple[str, Token]:
+        """Copy the repository's version within the repository; where to, and what it was."""
+        if remote.size > _LARGE:
+            async with self._repository.download(path) as download:
+                aside = _aside(path, download.token)
+                async with self._unless_kept(aside):
+                    await self._repository.upload(aside, download.size, self._told(download), None)
+                return aside, download.token
+        content = await self._read_there(path)
+        aside = _aside(path, content.token)
+        async with self._unless_kept(aside):
+            await self._repository.create(aside, content.data)
+        return aside, content.token
+
+    async def keep_in_conflict(self, store: ConflictStore, path: str, local: LocalFile) -> str:
+        """Copy home's version to the conflict store; its key there."""
+        if local.size > _LARGE:
+            async with aclosing(self._outgoing(path, local)) as chunks:
+                return await store.keep_large(path, local.size, chunks, local.sha256)
+        key = await store.keep(path, await self._read(path, local))
+        self._on_progress(local.size)
+        return key
+
+    async def look(self, path: str, remote: RemoteFile) -> RemoteFile:
+        """The repository's version with the hash of its content."""
+        if remote.size > _LARGE:
+            found = sha256()
+            async with self._repository.download(path) as download:
+                async for chunk in self._told(download):
+                    await self._workers.run(_LIMIT, found.update, chunk)
+                return RemoteFile(download.token, download.size, found.hexdigest())
+        content = await self._read_there(path)
+        return RemoteFile(content.token, len(content.data), digest(content.data))
+
+    @asynccontextmanager
+    async def _unless_kept(self, aside: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except PreconditionFailed:
+            if await self._repository.stat(aside) is None:
+                raise
+
+    async def _read(self, path: str, local: LocalFile) -> bytes:
+        return await self._workers.run(_LIMIT, self._files.read, path, local)
+
+    async def _read_there(self, path: str) -> Content:
+        content = await self._repository.read(path)
+        self._on_progress(len(content.data))
+        return content
+
+    async def _outgoing(self, path: str, local: LocalFile) -> AsyncGenerator[bytes, None]:
+        """Home's version in pieces, the last of which is given only if all were that version."""
+        source = await self._workers.run(_LIMIT, self._files.outgoing, path, local)
+
+        def read() -> bytes:
+            with local_errors(self._files.home / path):
+                return source.next()
+
+        try:
+            while piece := await self._workers.run(_LIMIT, read):
+                yield piece
+                self._on_progress(len(piece))
+        finally:
+            source.close()
+
+    @asynccontextmanager
+    async def _arriving(self, path: str, source: str) -> AsyncIterator[tuple[Download, Incoming]]:
+        """The repository's file `source`, written whole beside home's `path`."""
+        arrival = await self._workers.run(_LIMIT, self._files.incoming, path)
+
+        def write(chunk: bytes) -> None:
+            with local_errors(self._files.home / path):
+                arrival.write(chunk)
+
+        try:
+            async with self._repository.download(source) as download:
+                async for chunk in self._told(download):
+                    await self._workers.run(_LIMIT, write, chunk)
+                yield download, arrival
+        finally:
+            arrival.discard()
+
+    async def _told(self, download: Download) -> AsyncIterator[bytes]:
+        async for chunk in download.chunks:
+            yield chunk
+            self._on_progress(len(chunk))
+
+    async def _place(
+        self, path: str, arrival: Incoming, expected: LocalFile | None, *, keep: bool
+    ) -> LocalFile:
+        limit = _limit(0 if expected is None else expected.size)
+        return await self._workers.run(limit, self._files.place, path, arrival, expected, keep)
+
+    async def _create_together(
+        self, files: Sequence[tuple[str, bytes]]
+    ) -> Sequence[LocalFile | Exception]:
+        return await self._workers.run(_LIMIT, self._files.create_all, files)
+
+
+def _limit(size: int) -> float:
+    """Seconds for hashing or copying a local file of `size` bytes in one go."""
+    return _LIMIT + size / _SLOWEST
+
+
+def _aside(path: str, token: Token) -> str:
+    """Where a version is set aside; the same version in the same second has one place."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{SET_ASIDE}/{path}/{stamp}-{digest(token.encode())[:8]}"

@@ -1,0 +1,173 @@
+"""Files too large for memory obey the same rules as small ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harmony_agent.core.errors import Absent, PreconditionFailed, Unavailable
+from harmony_agent.repositories.interface import Content
+from harmony_agent.repositories.token import Token
+from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.states import LocalFile, RemoteFile, digest
+from harmony_agent.sync.transfers import Transfers, memory
+from tests.unit.sync.bench import InlineWorkers
+from tests.unit.sync.memory_repository import MemoryRepository
+
+SMALL = b"small"
+LARGE = os.urandom(9 * 1024 * 1024)
+OTHER = os.urandom(9 * 1024 * 1024 + 1)
+
+
+class Ends:
+    """A home, a repository, and what moves files between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.kept = folder / "kept"
+        self.home.mkdir()
+        self.repository = MemoryRepository()
+        self.moved: list[int] = []
+        self.transfers = Transfers(
+            repository=self.repository,
+            files=HomeFiles(self.home, self.kept),
+            workers=InlineWorkers(),
+            on_progress=self._progressed,
+        )
+
+    def _progressed(self, size: int) -> None:
+        self.moved.append(size)
+
+    def here(self, path: str, data: bytes) -> LocalFile:
+        """Harmony writes a file; as a scan would describe it."""
+        target = self.home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        status = target.stat()
+        return LocalFile(digest(data), status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def there(self, path: str, data: bytes) -> RemoteFile:
+        """Another node writes a file; as a listing would describe it."""
+        return RemoteFile(self.repository.put(path, data), len(data))
+
+    def files(self) -> dict[str, bytes]:
+        """Content of home by path."""
+        return {
+            str(path.relative_to(self.home)): path.read_bytes()
+            for path in self.home.rglob("*")
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Ends:
+    """Both empty."""
+    return Ends(tmp_path)
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+async def test_a_file_travels_both_ways(ends: Ends, data: bytes) -> None:
+    """What is sent is what was there, what is fetched is described as a scan finds it."""
+    token = await ends.transfers.send("certs/a", ends.here("certs/a", data), None)
+    assert ends.repository.files["certs/a"] == Content(data, token)
+    (ends.home / "certs/a").unlink()
+    local, found = await ends.transfers.fetch("certs/a", RemoteFile(token, len(data)))
+    assert found == token
+    assert ends.files() == {"certs/a": data}
+    status = (ends.home / "certs/a").stat()
+    assert local == LocalFile(digest(data), len(data), status.st_mtime_ns, status.st_ino)
+    assert sum(ends.moved) == 2 * len(data), "all that moves is told"
+    assert (len(ends.moved) > 2) == (data is LARGE), "long transfers give signs of life"
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+async def test_nothing_unexpected_is_replaced(ends: Ends, data: bytes) -> None:
+    """Neither here nor there, and no temporary file stays."""
+    local = ends.here("certs/a", data)
+    remote = ends.there("certs/a", data + b"theirs")
+    for token in (None, Token("stale")):
+        with pytest.raises(PreconditionFailed):
+            await ends.transfers.send("certs/a", local, token)
+    with pytest.raises(PreconditionFailed):
+        await ends.transfers.fetch("certs/a", remote)
+    stale = LocalFile(local.sha256, local.size, local.mtime_ns - 1, local.inode)
+    with pytest.raises(PreconditionFailed):
+        await ends.transfers.exchange("certs/a", remote, stale, keep=False)
+    assert ends.repository.owned() == {"certs/a": data + b"theirs"}
+    assert ends.files() == {"certs/a": data}
+
+
+async def test_a_large_file_that_changes_while_it_is_sent_is_not_sent(ends: Ends) -> None:
+    """The repository keeps what it had."""
+    local = ends.here("certs/a", LARGE)
+    token = ends.repository.put("certs/a", OTHER)
+
+    def harmony_writes(_: int) -> None:
+        with (ends.home / "certs/a").open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([LARGE[-1] ^ 1]))
+
+    ends.transfers._on_progress = harmony_writes
+    with pytest.raises(PreconditionFailed):
+        await ends.transfers.send("certs/a", local, token)
+    assert ends.repository.owned() == {"certs/a": OTHER}
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+async def test_what_an_exchange_replaces_is_kept(ends: Ends, data: bytes) -> None:
+    """With `keep` a copy stays in the state directory; the same content is not written again."""
+    local = ends.here("certs/a", data)
+    same = ends.there("certs/a", data)
+    assert await ends.transfers.exchange("certs/a", same, local, keep=True) == (local, same.token)
+    assert not ends.kept.exists()
+    remote = ends.there("certs/a", OTHER)
+    await ends.transfers.exchange("certs/a", remote, local, keep=True)
+    assert ends.files() == {"certs/a": OTHER}
+    assert (ends.kept / "certs/a").read_bytes() == data
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+async def test_versions_are_set_aside_and_kept_in_the_conflict_store(
+    ends: Ends, data: bytes
+) -> None:
+    """Whole copies of exactly the version that is told."""
+    remote = ends.there("certs/a", data)
+    aside, token = await ends.transfers.set_aside("certs/a", remote)
+    assert token == remote.token
+    assert ends.repository.files[aside].data == data
+    local = ends.here("certs/b", data)
+    await ends.transfers.keep_in_conflict(ConflictStore(ends.repository, "n"), "certs/b", local)
+    assert ends.repository.conflicts() == [("certs/b", data)]
+    assert (await ends.transfers.look("certs/a", remote)).sha256 == digest(data)
+
+
+async def test_a_download_that_breaks_off_leaves_nothing(ends: Ends) -> None:
+    """No half file gets its name, no rest stays."""
+    remote = ends.there("certs/a", LARGE)
+
+    def cut(_: int) -> None:
+        raise Unavailable("the line is cut")
+
+    ends.transfers._on_progress = cut
+    with pytest.raises(Unavailable):
+        await ends.transfers.fetch("certs/a", remote)
+    assert ends.files() == {}
+
+
+async def test_what_is_gone_is_told(ends: Ends) -> None:
+    """Absent, here or there, large or not."""
+    gone = RemoteFile(Token("t"), len(LARGE))
+    with pytest.raises(Absent):
+        await ends.transfers.fetch("certs/a", gone)
+    local = ends.here("certs/a", LARGE)
+    (ends.home / "certs/a").unlink()
+    with pytest.raises(Absent):
+        await ends.transfers.send("certs/a", local, None)
+    assert ends.repository.files == {}
+
+
+def test_a_large_file_takes_no_more_memory_than_its_pieces() -> None:
+    """Many of them may travel at once."""
+    assert memory(1000) == 1000
+    assert memory(1024**3) == memory(10 * 1024**3) <= 16 * 1024 * 1024
