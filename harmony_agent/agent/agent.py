@@ -16,7 +16,7 @@ from harmony_agent.lifecycle.signals import EXIT_CODE_LICENSE, SignalDirectory
 from harmony_agent.settings import Settings
 from harmony_agent.settings.rotation import watch_secrets
 from harmony_agent.web.answers import BadRequest
-from harmony_agent.web.parts import Parts
+from harmony_agent.web.parts import Command, Parts
 from harmony_agent.web.server import Server
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _FAILURE: Final = 1
 _LAST_PUSH: Final = 0.4  # share of the drain's deadline that is kept back for the last push
 _STOP_LIMIT: Final = 5.0  # seconds for canceled tasks to end
+_LETTERS: Final = ("list", "show", "resend", "remove")  # `harmony-agent dead-letters …`
 _READY_RETRY: Final = 2.0  # seconds
 _SECRETS_LIMIT: Final = 120.0  # seconds; liveness of a loop that turns every ten
 
@@ -167,6 +168,7 @@ class Agent:
                 "conflicts/show": self._show_conflict,
                 "conflicts/restore": self._restore_conflict,
                 "conflicts/remove": self._remove_conflict,
+                **{f"dead-letters/{action}": self._dead_letters(action) for action in _LETTERS},
             },
             facts={"system": self._settings.system, "node": self._settings.host},
         )
@@ -195,6 +197,12 @@ class Agent:
 
     async def _remove_conflict(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._running_jobs().conflict_desk().remove(_which(arguments))
+
+    def _dead_letters(self, action: str) -> Command:
+        async def command(arguments: dict[str, Any]) -> Mapping[str, Any]:
+            return await self._running_jobs().dead_letters(action, arguments)
+
+        return command
 
     def _running_jobs(self) -> "Jobs":
         if self._jobs is None:

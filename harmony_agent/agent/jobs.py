@@ -60,9 +60,11 @@ class Jobs:
 
     async def search(self, params: Mapping[str, str]) -> Mapping[str, Any]:
         """What `GET /api/logs` answers."""
-        if self._streaming is None:
-            raise Refused("the log stream is switched off by HARMONY_AGENT_LOG_STREAM")
-        return await self._streaming.search(params)
+        return await self._log_stream().search(params)
+
+    async def dead_letters(self, action: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What `harmony-agent dead-letters` does; as dead_letters.answer."""
+        return await self._log_stream().dead_letters(action, arguments)
 
     async def sync(self, *, dry_run: bool, accept_deletes: bool) -> Mapping[str, Any]:
         """What `harmony-agent sync --once` prints."""
@@ -117,6 +119,11 @@ class Jobs:
             on_exit=self._end_harmony,
             on_clear=lambda: withdraw_exit(self._health, self._signals),
         )
+
+    def _log_stream(self) -> Streaming:
+        if self._streaming is None:
+            raise Refused("the log stream is switched off by HARMONY_AGENT_LOG_STREAM")
+        return self._streaming
 
     def _serial(self) -> str | None:
         return self._license.serial if self._license is not None else None

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from harmony_agent.agent import dead_letters
 from harmony_agent.core.errors import AgentError
 from harmony_agent.lifecycle.drain import Deadline
 from harmony_agent.lifecycle.health import Health
@@ -81,6 +82,10 @@ class Streaming:
         """Answer the parameters of `GET /api/logs`; raises what LogStream.search raises."""
         query = parse(params)
         return envelope(query, await self._stream.search(query))
+
+    async def dead_letters(self, action: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do what `harmony-agent dead-letters` asks for; as dead_letters.answer."""
+        return await dead_letters.answer(self._stream, action, arguments)
 
     async def rotate(self, settings: Settings) -> None:
         """Use another log system, or the same with other credentials, from now on."""

@@ -5,7 +5,7 @@ import sys
 import click
 
 from harmony_agent import __version__
-from harmony_agent.cli import asking, checking, conflicts, inspecting, running
+from harmony_agent.cli import asking, checking, conflicts, dead_letters, inspecting, running
 from harmony_agent.core.errors import AgentError
 from harmony_agent.core.redaction import redact
 from harmony_agent.settings.report import SettingsError
@@ -28,6 +28,7 @@ for _command in (
     checking.check,
     asking.status,
     asking.logs,
+    dead_letters.dead_letters,
     asking.sync,
     conflicts.conflicts,
     asking.wait,

@@ -1,5 +1,6 @@
 """The log event: one schema from the log file to every log system and back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -50,6 +51,12 @@ class Event:
             "attributes": self.attributes,
             "id": self.id,
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Event":
+        """The event that `to_json` made. Raises KeyError, TypeError or ValueError for anything
+        else."""
+        return cls(**{**values, "time": datetime.fromisoformat(values["time"])})
 
 
 def format_time(moment: datetime) -> str:

@@ -4,14 +4,42 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["BEHIND", "DAMAGED", "DEAD", "DELIVERED", "FAILED", "LAG", "PARKED", "SEND_SECONDS"]
+__all__ = [
+    "BEHIND",
+    "DAMAGED",
+    "DEAD",
+    "DEAD_DROPPED",
+    "DEAD_KEPT",
+    "DELIVERED",
+    "FAILED",
+    "GAPS",
+    "LAG",
+    "LOST_BYTES",
+    "PARKED",
+    "SEND_SECONDS",
+]
 
 DELIVERED: Final = Counter(
     "harmony_agent_log_events_delivered_total", "Log events that the log system acknowledged."
 )
 DEAD: Final = Counter(
     "harmony_agent_log_dead_letters_total",
-    "Log events that the log system will never take; kept in dead-letters.jsonl.",
+    "Log events that the log system will never take; kept as dead letters.",
+)
+DEAD_KEPT: Final = Gauge(
+    "harmony_agent_log_dead_letters_kept", "Dead letters that are kept for a person to look at."
+)
+DEAD_DROPPED: Final = Counter(
+    "harmony_agent_log_dead_letters_dropped_total",
+    "Dead letters that had to make room for newer ones.",
+)
+GAPS: Final = Counter(
+    "harmony_agent_log_gaps_total",
+    "Times that a log was gone, with its archive, before it was read to its end.",
+)
+LOST_BYTES: Final = Counter(
+    "harmony_agent_log_lost_bytes_total",
+    "Bytes of Harmony's log that were gone before they were read, as far as is known.",
 )
 DAMAGED: Final = Counter(
     "harmony_agent_log_damaged_events_total",

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from harmony_agent.core.backoff import Backoff
-from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
+from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed, Unavailable
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
 from harmony_agent.logs.event import format_time
@@ -20,6 +20,7 @@ from harmony_agent.logs.pipeline.deliver import SEND_LIMIT, Delivery
 from harmony_agent.logs.pipeline.feed import Feed
 from harmony_agent.logs.pipeline.parked import park, parked_segments, unpack
 from harmony_agent.logs.pipeline.pump import Pump
+from harmony_agent.logs.pipeline.resend import Resent, resend
 from harmony_agent.logs.query import Page, Query
 from harmony_agent.logs.sources.reader import EventReader
 from harmony_agent.logs.sources.tail import Tail
@@ -62,10 +63,10 @@ class LogStream:
         tail = Tail(home / "logs" / "Harmony.xml", home / "logs" / "archive", reader, state_dir)
         self._health = health
         self._log_system = CurrentLogSystem(log_system)
-        self._dead_letters = DeadLetters(state_dir)
+        self.dead_letters = DeadLetters(state_dir)
         self._checkpoint = Checkpoint(state_dir)
         self._feed = Feed(tail, health, self._beat)
-        self._delivery = Delivery(self._log_system, self._dead_letters, health, self._beat)
+        self._delivery = Delivery(self._log_system, self.dead_letters, health, self._beat)
         self._pump = Pump(
             self._feed, self._delivery, self._checkpoint, self._log_system, health, self._beat
         )
@@ -77,6 +78,7 @@ class LogStream:
     async def run(self) -> None:
         """Stream for ever; ends only by cancellation."""
         if not self._draining:
+            await self._count_dead_letters()
             self._health.register_loop(_LOOP, _LOOP_LIMIT)
             streaming = asyncio.create_task(self._pump.stream(until_end=False), name=_LOOP)
             self._streaming = streaming
@@ -144,6 +146,10 @@ class LogStream:
         """Use `log_system` from now on, at once if deliveries wait; the old one is closed."""
         await self._log_system.replace(log_system)
 
+    async def resend(self, ids: Sequence[str]) -> Resent:
+        """Send the dead letters `ids` once more; raises what `pipeline.resend` raises."""
+        return await resend(self.dead_letters, self._log_system, ids)
+
     async def search(self, query: Query) -> Page:
         """One page from the log system, without repeats; raises what `LogSystem.search` raises."""
         async with self._log_system.use() as system:
@@ -156,7 +162,7 @@ class LogStream:
         await self._stop_streaming()
         await self._feed.close()
         await self._checkpoint.close()
-        self._dead_letters.close()
+        await self.dead_letters.close()
         await self._log_system.close()
 
     def status(self) -> Mapping[str, Any]:
@@ -167,11 +173,14 @@ class LogStream:
             "product": self._pump.product,
             "delivered": self._pump.delivered,
             "lastDelivery": format_time(last) if last else None,
-            "pendingEvents": len(self._pump.events),
+            "pendingEvents": self._pump.pending,
             "pendingBytes": self._pump.behind,
             "lagSeconds": round(self._pump.lag(), 3),
-            "deadLetters": self._delivery.dead,
+            "deadLetters": self.dead_letters.count,
+            "deadLettersDropped": self.dead_letters.dropped,
             "damagedEvents": self._feed.damaged,
+            "gaps": self._feed.gaps,
+            "lostBytes": self._feed.lost_bytes,
             "lastError": self._delivery.last_error,
         }
 
@@ -192,6 +201,12 @@ class LogStream:
         with suppress(PreconditionFailed):  # another agent of this host was faster
             await repository.delete(path, content.token)
         return len(events)
+
+    async def _count_dead_letters(self) -> None:
+        try:
+            await self.dead_letters.load()
+        except Unavailable as error:
+            log.error("the dead letters can't be counted: %s", error)
 
     def _beat(self) -> None:
         if self._streaming is not None:

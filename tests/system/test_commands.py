@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from fixtures.demo_backends import secret
+from fixtures.harmony_log import HarmonyLog, element
+from fixtures.serve import serving
+from fixtures.splunk import SplunkStandIn
 from tests.system.agent_process import eventually, run_command
 from tests.system.conftest import Node
 
@@ -119,3 +123,50 @@ def test_probes_follow_kubernetes(node: Node) -> None:
         assert agent.probe("/livez")[0] == agent.probe("/harmony/livez")[0] == 200
         assert "harmony_agent_build_info" in agent.probe("/metrics")[1]
         assert agent.stop() == 0
+
+
+def test_dead_letters_are_listed_shown_sent_again_and_removed(node: Node) -> None:
+    """Splunk refuses three events for good: they are listed with its words and shown whole; once
+    Splunk takes them they are sent again under the same id, or forgotten."""
+    splunk = SplunkStandIn()
+    splunk.hec.poison = "Harmony started"
+    with serving(splunk.app, node.authority.issue()) as url:
+        node.layout.write_secrets(cleo_log_system=secret("splunk", url=url, token=splunk.hec.token))
+        log = HarmonyLog(node.layout.home / "logs" / "Harmony.xml")
+        log.start()
+        for number in range(3):
+            log.event(element("Detail", f"Harmony started {number}", level="1"), thread=1)
+        log.event(element("Detail", "fine", level="1"), thread=1)
+        with node.agent() as agent:
+            eventually(lambda: splunk.events, what="the event that is taken")
+
+            def listed() -> list[dict[str, str]]:
+                shown = agent.command("dead-letters", "list", "--json")
+                return [json.loads(line) for line in shown.stdout.splitlines()]
+
+            letters = eventually(listed, what="dead letters")
+            assert len(letters) == 3
+            assert all("Invalid data format" in letter["reason"] for letter in letters)
+            first, second, third = (letter["id"] for letter in letters)
+            assert "3 of 3 dead letters" in agent.command("dead-letters", "list").stdout
+            shown = json.loads(agent.command("dead-letters", "show", second).stdout)
+            assert shown[0]["event"]["message"] == "Harmony started 1"
+            again = agent.command("dead-letters", "resend", first)
+            assert (again.returncode, "refused again" in again.stdout) == (1, True)
+
+            splunk.hec.poison = None
+            assert agent.command("dead-letters", "resend", first).stdout == "1 sent\n"
+            assert splunk.events[-1]["id"] == first
+            assert agent.command("dead-letters", "remove", second).stdout == "1 removed\n"
+            assert agent.command("dead-letters", "remove", second).returncode == 1
+            assert "no event's id" in agent.command("dead-letters", "show", "x").stderr
+            assert agent.command("dead-letters", "remove").returncode == 2
+            assert json.loads(agent.command("status", "--json").stdout)["logs"]["deadLetters"] == 1
+            assert "harmony_agent_log_dead_letters_kept 1.0" in agent.probe("/metrics")[1]
+            agent.kill()
+        with node.agent() as agent:
+            agent.wait_started()
+            assert eventually(listed)[0]["id"] == third
+            assert agent.command("dead-letters", "resend", "--all").stdout == "1 sent\n"
+            assert listed() == []
+            assert agent.stop() == 0

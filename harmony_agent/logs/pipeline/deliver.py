@@ -1,9 +1,9 @@
 """Brings events to the log system: tries for ever, drops nothing, resumes by itself."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from harmony_agent.core.backoff import Backoff
@@ -12,6 +12,7 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.pipeline.dead_letters import DeadLetters
+from harmony_agent.logs.pipeline.window import Window
 from harmony_agent.logs.systems.current import CurrentLogSystem
 from harmony_agent.logs.systems.interface import Receipt
 
@@ -29,10 +30,19 @@ _HELD_FIRST: Final = 30.0
 _HELD_CEILING: Final = 300.0
 
 
-class Delivery:
-    """Sends batches one after the other.
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """When an attempt began: after how many failures, with which log system."""
 
-    `beat` is called before each attempt: the loop turns, even while the log system is down.
+    failures: int
+    version: int
+
+
+class Delivery:
+    """Sends batches, several at once if the caller likes: `window` says how many it should.
+
+    After a failure all of them wait, for no less than the other side asks for. `beat` is called
+    before each attempt: the loop turns, even while the log system is down.
     """
 
     def __init__(
@@ -48,34 +58,54 @@ class Delivery:
         self._beat = beat
         self._backoff = Backoff()
         self._held = Backoff(first=_HELD_FIRST, ceiling=_HELD_CEILING, floor=_HELD_FIRST / 2)
+        self._not_before = 0.0  # the loop's time
+        self._failures = 0
+        self.window = Window()
         self.last_error = ""
-        self.dead = 0
 
     async def attempt(self, events: Sequence[Event]) -> int:
-        """Send the first of `events`, and return how many of them are done with.
+        """Send the first of `events` once that is allowed, and return how many are done with.
 
-        Returns 0 after a failure, having waited; never raises for one.
+        Returns 0 after a failure; never raises for one.
         """
+        await self._until_allowed()
         self._beat()
-        self._log_system.replaced.clear()
+        begin = _Begin(self._failures, self._log_system.version)
         batch = events[: self._log_system.limits.entries]
         try:
             receipt = await self._send(batch)
             await self._keep_dead(receipt)
         except Refused as error:
             log.error("the log system refuses events, which are held: %s", error)
-            await self._wait(f"refused, events are held: {error}", "refused", self._held.next())
+            message = f"refused, events are held: {error}"
+            self._failed(begin, message, "refused", self._held, None)
             return 0
         except Unavailable as error:
             log.warning("events can't be delivered, trying again: %s", error)
-            wait = self._backoff.next(error.retry_after)
-            await self._wait(f"trying again: {error}", "unavailable", wait)
+            message = f"trying again: {error}"
+            self._failed(begin, message, "unavailable", self._backoff, error.retry_after)
             return 0
-        self._told_well()
-        metrics.DELIVERED.inc(receipt.acknowledged - len(receipt.dead))
-        if receipt.pause:
-            await asyncio.sleep(receipt.pause)
+        except Exception as error:
+            # The last line of defense: a fault in a client library must not end the stream.
+            log.exception("a fault of the agent itself keeps events back, trying again")
+            message = f"trying again after a fault of the agent itself: {type(error).__name__}"
+            self._failed(begin, message, "fault", self._backoff, None)
+            return 0
+        self._succeeded(begin, receipt, whole=receipt.acknowledged == len(batch))
         return receipt.acknowledged
+
+    async def _until_allowed(self) -> None:
+        """Wait as failures and pauses demand, but no longer than until the log system is
+        replaced."""
+        loop = asyncio.get_running_loop()
+        while (seconds := self._not_before - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._log_system.replaced.wait()
+            except TimeoutError:
+                continue
+            self._not_before = 0.0
+        self._log_system.replaced.clear()
 
     async def _send(self, batch: Sequence[Event]) -> Receipt:
         try:
@@ -93,25 +123,51 @@ class Delivery:
         if not receipt.dead:
             return
         await self._dead_letters.keep(receipt.dead)
-        metrics.DEAD.inc(len(receipt.dead))
-        self.dead += len(receipt.dead)
         log.error(
-            "the log system will never take %d events; they are kept in dead-letters.jsonl",
+            "the log system will never take %d events: see harmony-agent dead-letters list",
             len(receipt.dead),
             extra={"reason": receipt.dead[0].reason, "first_id": receipt.dead[0].event.id},
         )
 
-    async def _wait(self, message: str, reason: str, seconds: float) -> None:
-        """Tell the trouble and wait, but no longer than until the log system is replaced."""
+    def _failed(
+        self,
+        begin: _Begin,
+        message: str,
+        reason: str,
+        backoff: Backoff,
+        retry_after: float | None,
+    ) -> None:
+        metrics.FAILED.labels(reason).inc()
+        if begin.version != self._log_system.version:
+            return  # the new one may be asked at once
         self.last_error = message
         self._health.trouble(CONDITION, message)
-        metrics.FAILED.labels(reason).inc()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._log_system.replaced.wait()
+        # Batches that were in flight together fail together: that is one failure.
+        self._pause(backoff.next(retry_after) if self._shrink(begin) else retry_after or 0.0)
 
-    def _told_well(self) -> None:
+    def _succeeded(self, begin: _Begin, receipt: Receipt, *, whole: bool) -> None:
+        metrics.DELIVERED.inc(receipt.acknowledged - len(receipt.dead))
+        self._pause(receipt.pause)
+        if not whole:
+            self._shrink(begin)
+        elif begin.failures == self._failures:
+            self.window.succeeded(self._log_system.concurrency)
+        else:
+            return  # it began before the last failure and says nothing about the time since
         self._backoff.reset()
         self._held.reset()
         self.last_error = ""
         self._health.ok(CONDITION, self._log_system.kind)
+
+    def _shrink(self, begin: _Begin) -> bool:
+        """Send less at once, unless that was done since `begin`; whether it was not."""
+        if begin.failures != self._failures:
+            return False
+        self._failures += 1
+        self.window.failed()
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Let no attempt begin for so long."""
+        moment = asyncio.get_running_loop().time() + seconds
+        self._not_before = max(self._not_before, moment)

@@ -2,16 +2,15 @@
 delivered from there after the next start."""
 
 import gzip
+import json
 import logging
 import zlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
-
-import orjson
 
 from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.logs.event import Event
+from harmony_agent.logs.systems.encoding import to_json
 from harmony_agent.repositories.interface import Repository
 
 __all__ = ["park", "parked_segments", "unpack"]
@@ -31,9 +30,7 @@ async def park(repository: Repository, folder: str, events: Sequence[Event]) -> 
     # after a lost answer is no repeat.
     moment = f"{first.time:%Y%m%dT%H%M%SZ}-{first.number:012}"
     name = f"{moment}-{first.id[:16]}-{len(events)}{_SUFFIX}"
-    lines = b"".join(
-        orjson.dumps(event.to_json(), option=orjson.OPT_APPEND_NEWLINE) for event in events
-    )
+    lines = b"".join(to_json(event.to_json()) + b"\n" for event in events)
     try:
         await repository.create(f"{folder}/{name}", gzip.compress(lines, 1, mtime=0))
     except PreconditionFailed:
@@ -49,11 +46,6 @@ async def parked_segments(repository: Repository, folder: str) -> list[str]:
 def unpack(data: bytes) -> list[Event]:
     """The events of a segment. Raises ValueError if it is damaged."""
     try:
-        return [_event(line) for line in gzip.decompress(data).splitlines()]
+        return [Event.from_json(json.loads(line)) for line in gzip.decompress(data).splitlines()]
     except (OSError, EOFError, zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"not a segment of parked events: {error}") from error
-
-
-def _event(line: bytes) -> Event:
-    values = orjson.loads(line)
-    return Event(**{**values, "time": datetime.fromisoformat(values["time"])})

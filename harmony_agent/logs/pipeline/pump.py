@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -15,6 +15,7 @@ from harmony_agent.logs.event import Event
 from harmony_agent.logs.pipeline.checkpoint import Checkpoint
 from harmony_agent.logs.pipeline.deliver import Delivery
 from harmony_agent.logs.pipeline.feed import Feed
+from harmony_agent.logs.pipeline.window import Batch, InFlight
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading
 from harmony_agent.logs.systems.current import CurrentLogSystem
@@ -26,13 +27,20 @@ T = TypeVar("T")
 
 CONDITION: Final = "log-checkpoint"
 
+# Of the log, whose events take some times as much in memory.
+_MOST_BYTES: Final = 8 * 1024 * 1024
+_BEAT_SECONDS: Final = 60.0  # at least so often, while all wait for better times
+
 
 class Pump:
-    """One batch is being delivered and at most one is read ahead: that bounds memory, and the log
-    file itself is the buffer for all that comes after.
+    """Several batches are being delivered, as many as the log system bears, and at most one is
+    read ahead: that bounds memory, and the log file itself is the buffer for all that comes after.
+
+    Batches begin in order. When one fails, later ones may have arrived before it; the checkpoint
+    waits for it, and each event keeps its id.
 
     Each method may be cancelled at any moment; the next call goes on without loss, at worst with
-    one repeated delivery. Only one of them runs at a time.
+    one repeated delivery of what was in flight. Only one of them runs at a time.
     """
 
     def __init__(
@@ -51,11 +59,12 @@ class Pump:
         self._health = health
         self._beat = beat
         self._backoff = Backoff()
-        self._done: Position | None = None  # after the last event that is done with
-        self._ahead: asyncio.Task[Reading] | None = None
-        self._after: Position | None = None  # after `events`
-        self.events: list[Event] = []  # read and not done with yet
-        self.behind = 0  # bytes of the file beyond them
+        self._flight = InFlight()
+        self._done: Position | None = None  # all before it is done with
+        self._read: Position | None = None  # all before it is done with or in flight
+        self._reading: asyncio.Task[Reading] | None = None
+        self._sending: dict[asyncio.Task[int], Batch] = {}
+        self.behind = 0  # bytes of the file beyond what is in flight
         self.delivered = 0
         self.last_delivery: datetime | None = None
 
@@ -64,39 +73,68 @@ class Pump:
         """Product and version that write the log, empty before the first event."""
         return self._done.context.product if self._done else ""
 
+    @property
+    def pending(self) -> int:
+        """How many events were read and are not done with."""
+        return self._flight.pending
+
     def lag(self) -> float:
         """Age in seconds of the oldest event that is not done with; 0 without one."""
-        if not self.events:
+        oldest = next((batch.events[0] for batch in self._flight if batch.events), None)
+        if oldest is None:
             return 0.0
-        return max(0.0, (datetime.now(UTC) - self.events[0].time).total_seconds())
+        return max(0.0, (datetime.now(UTC) - oldest.time).total_seconds())
 
     async def stream(self, *, until_end: bool) -> None:
         """Deliver what the log holds: for ever, or until its present end."""
+        position = await self._position()
+        ended = False  # there is no more to read, as far as was seen
         try:
-            while await self._fill() or not until_end:
-                if self.events:
-                    self._read_ahead()
-                    await self._deliver()
-                else:
-                    await self._feed.pause()
+            while not (ended and until_end and not self._flight):
+                self._send_more()
+                if self._reading is None and self._has_room(ended and until_end):
+                    self._reading = asyncio.create_task(
+                        self._look(position, at_once=until_end), name="log-read"
+                    )
+                tasks = [*self._sending, *([self._reading] if self._reading else [])]
+                await asyncio.wait(
+                    tasks, timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                self._beat()
+                if self._reading is not None and self._reading.done():
+                    reading, self._reading = self._reading.result(), None
+                    ended = not self._take(reading)
+                    position = reading.after
+                self._settle()
+                await self._advance()
         finally:
-            await self._stop_reading()
+            await self._stop()
 
-    async def rest(self) -> AsyncGenerator[list[Event]]:
+    async def rest(self) -> AsyncGenerator[Sequence[Event]]:
         """What is not done with, batch by batch; a batch is done with once the next is asked for.
 
         Leaving early leaves the batch undone.
         """
-        while await self._fill():
-            yield self.events
-            await self._finish()
+        position = await self._position()
+        await self._advance()
+        while True:
+            if not self._flight:
+                reading = await self._feed.next(position, self._log_system.limits)
+                position = reading.after
+                if not self._take(reading):
+                    return
+            while self._flight:
+                batch = next(iter(self._flight))
+                yield batch.events
+                batch.events = ()
+                await self._advance()
 
     async def count_rest(self, seconds: float) -> int:
         """How many events are not done with, as far as they can be read in `seconds`."""
-        count = len(self.events)
+        count = self.pending
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                position = self._after or await self._position()
+                position = await self._position()
                 while True:
                     reading = await self._feed.next(position, self._log_system.limits)
                     if reading.after == position:
@@ -105,61 +143,73 @@ class Pump:
                     position = reading.after
         return count
 
-    async def _fill(self) -> bool:
-        """Have events to deliver, unless the log has no more."""
-        position = await self._position()
-        while not self.events:
-            reading = await self._next(position)
-            self._set_behind(reading)
-            if reading.after == position:
-                return False
-            self.events, self._after = reading.events, reading.after
-            if not reading.events:
-                self._done = position = reading.after
+    def _has_room(self, ended: bool) -> bool:
+        """Whether to read on; at the end only once all is delivered, to see what came since."""
+        if ended:
+            return not self._flight
+        return len(self._flight) <= self._delivery.window.size and self._flight.size < _MOST_BYTES
+
+    async def _look(self, position: Position, *, at_once: bool) -> Reading:
+        if not at_once:
+            await self._feed.pause()
+        return await self._feed.next(position, self._log_system.limits)
+
+    def _take(self, reading: Reading) -> bool:
+        """Put what was read into flight; whether that was anything."""
+        self.behind = reading.behind
+        metrics.BEHIND.set(reading.behind)
+        if reading.after == self._read:
+            return False
+        if reading.events:
+            self._flight.add(Batch(reading.events, reading.after, reading.size))
+        elif not self._flight.extend(reading.after):
+            self._done = reading.after
+        self._read = reading.after
         return True
 
-    async def _next(self, position: Position) -> Reading:
-        if self._ahead is None:
-            return await self._feed.next(position, self._log_system.limits)
-        reading = await self._ahead
-        self._ahead = None
-        return reading
+    def _send_more(self) -> None:
+        """Begin an attempt for the first batches that wait, as far as the window allows."""
+        busy = set(self._sending.values())
+        for batch in self._flight:
+            if len(self._sending) >= self._delivery.window.size:
+                break
+            if batch.events and batch not in busy:
+                task = asyncio.create_task(self._delivery.attempt(batch.events), name="log-send")
+                self._sending[task] = batch
 
-    def _read_ahead(self) -> None:
-        if self._ahead is None and self._after is not None:
-            self._ahead = asyncio.create_task(
-                self._feed.next(self._after, self._log_system.limits), name="log-read-ahead"
-            )
-
-    async def _stop_reading(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.cancel()
-            with suppress(asyncio.CancelledError):
-                await ahead
-
-    async def _deliver(self) -> None:
-        while self.events:
-            acknowledged = await self._delivery.attempt(self.events)
+    def _settle(self) -> None:
+        """Note what the attempts that have ended are done with."""
+        for task in [task for task in self._sending if task.done()]:
+            batch = self._sending.pop(task)
+            acknowledged = 0 if task.cancelled() else task.result()
             if acknowledged:
                 self.last_delivery = datetime.now(UTC)
-            self.delivered += acknowledged
-            self.events = self.events[acknowledged:]
-        await self._finish()
+                self.delivered += acknowledged
+                batch.events = batch.events[acknowledged:]
 
-    async def _finish(self) -> None:
-        """Everything up to `_after` is done with: remember it."""
-        assert self._after is not None
-        done = self._after
-        self.events, self._done = [], done
-        await self._tried(lambda: self._checkpoint.save(done, self.delivered))
+    async def _advance(self) -> None:
+        """Remember how far everything is done with."""
+        done = self._flight.advance()
+        if done is not None:
+            self._done = done
+            await self._tried(lambda: self._checkpoint.save(done, self.delivered))
+
+    async def _stop(self) -> None:
+        """End attempts and reading; what they have got done counts."""
+        tasks = [*self._sending, *([self._reading] if self._reading else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._settle()
+        self._reading = None
 
     async def _position(self) -> Position:
-        """After the last event that is done with; the first call loads it."""
-        if self._done is None:
-            loaded = await self._tried(self._checkpoint.load)
-            self._done, self.delivered = loaded
-        return self._done
+        """Where to read on; the first call loads it."""
+        if self._read is None:
+            position, self.delivered = await self._tried(self._checkpoint.load)
+            self._read = self._done = position
+        return self._read
 
     async def _tried(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of a call to the checkpoint, tried until it works: a state directory that is
@@ -176,7 +226,3 @@ class Pump:
                 self._backoff.reset()
                 self._health.ok(CONDITION)
                 return result
-
-    def _set_behind(self, reading: Reading) -> None:
-        self.behind = reading.behind
-        metrics.BEHIND.set(reading.behind)

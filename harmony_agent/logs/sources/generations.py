@@ -4,21 +4,17 @@ Which names and forms Harmony's archive uses is not documented, so a file counts
 """
 
 import contextlib
-import gzip
 import hashlib
 import logging
 import os
 import re
-import shutil
-import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
+from harmony_agent.logs.sources.packed import CANNOT_UNPACK, members, natural, unpacked
 from harmony_agent.logs.sources.position import Position
 
 __all__ = ["Generation", "Incomplete", "Seen", "Source", "archived", "open_source"]
@@ -29,15 +25,9 @@ _HEAD: Final = 1024  # bytes of a file's beginning that its fingerprint holds
 _TAIL: Final = 256  # and of those before the offset: the last event, with its date and number
 _KEY: Final = 64 * 1024  # bytes by which a file and its packed copy are known as the same
 
-# Packed files are unpacked to memory up to this size, to a temporary file beyond it.
-_UNPACKED_IN_MEMORY: Final = 8 * 1024 * 1024
-
 # Packing cuts times of change to whole seconds (gzip) or to two (zip).
 _COARSE_NS: Final = 2_000_000_000
 _PACKED: Final = (".gz", ".zip")
-
-# RuntimeError: a zip that is encrypted, or packed in a way that Python does not know.
-_CANNOT_UNPACK: Final = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 
 # Beside the log lie other files of Harmony's, some of them written all the time.
 _BESIDE: Final = re.compile(r"\.(xml|zip|gz)\b")
@@ -52,11 +42,12 @@ class Incomplete(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One file that is or was the log; `modified` in nanoseconds."""
+    """One file that is or was the log; `modified` in nanoseconds. `member` names it in a zip."""
 
     path: Path
     modified: int
     archived: bool
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +136,10 @@ def archived(live: Path, archive: Path, since: int) -> list[Generation]:
                 modified = entry.stat().st_mtime_ns
                 slack = _COARSE_NS if entry.name.endswith(_PACKED) else 0
                 if modified >= since - slack:
-                    found.append(Generation(Path(entry.path), modified, archived=True))
-    return sorted(found, key=lambda one: (one.modified, _natural(one.path.name)))
+                    path = Path(entry.path)
+                    found += [Generation(path, modified, True, one) for one in members(path)]
+    # Sorting keeps the members of a zip in their order.
+    return sorted(found, key=lambda one: (one.modified, natural(one.path.name)))
 
 
 def open_source(generation: Generation, scratch: Path) -> Source | None:
@@ -163,8 +156,8 @@ def open_source(generation: Generation, scratch: Path) -> Source | None:
     if not generation.archived:
         return Source(generation, file, status)
     try:
-        source = Source(generation, _unpacked(file, scratch), status)
-    except _CANNOT_UNPACK as error:
+        source = Source(generation, unpacked(file, generation.member, scratch), status)
+    except CANNOT_UNPACK as error:
         file.close()
         if time.time() - generation.modified / 1e9 < _PACKING_SECONDS:
             raise Incomplete(str(generation.path)) from error
@@ -192,35 +185,3 @@ def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
             yield from entries
     except (FileNotFoundError, NotADirectoryError):
         return
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which `log.9` comes before `log.10`."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _unpacked(file: BinaryIO, scratch: Path) -> BinaryIO:
-    magic = file.read(4)
-    file.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        with file, gzip.GzipFile(fileobj=file) as packed:
-            return _spooled(packed, scratch)  # type: ignore[arg-type]  # GzipFile reads like one
-    if magic == b"PK\x03\x04":
-        with file, zipfile.ZipFile(file) as packed_files:
-            members = [one for one in packed_files.infolist() if not one.is_dir()]
-            if not members:
-                raise zipfile.BadZipFile("no file in it")
-            with packed_files.open(members[0]) as member:
-                return _spooled(member, scratch)  # type: ignore[arg-type]  # as above
-    return file
-
-
-def _spooled(packed: BinaryIO, scratch: Path) -> BinaryIO:
-    file = tempfile.SpooledTemporaryFile(_UNPACKED_IN_MEMORY, dir=str(scratch))  # noqa: SIM115 - the caller closes it
-    spool = cast("BinaryIO", file)
-    try:
-        shutil.copyfileobj(packed, spool, 256 * 1024)
-    except BaseException:
-        spool.close()
-        raise
-    return spool

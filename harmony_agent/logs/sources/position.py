@@ -48,7 +48,8 @@ class Position:
     alone. Without a fingerprint nothing was read yet. `modified` is the file's time of last change
     in nanoseconds: what was put away earlier holds nothing new. `finished` are the content keys of
     the files read last, so that a late packed copy is not read again. `oversized` says that the
-    offset lies within an event that is too large to read and is being skipped.
+    offset lies within an event that is too large to read and is being skipped. `behind` is how many
+    bytes the file held beyond it when it was read: what is lost at least if the file is gone.
     """
 
     modified: int
@@ -59,6 +60,7 @@ class Position:
     oversized: bool = False
     finished: tuple[str, ...] = ()
     context: Context = field(default_factory=Context)
+    behind: int = field(default=0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The position as JSON values."""

@@ -28,7 +28,7 @@ __all__ = ["Reading", "Tail"]
 
 log = logging.getLogger(__name__)
 
-_MOST_FINISHED: Final = 16  # content keys in a position
+_MOST_FINISHED: Final = 64  # content keys in a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,19 @@ class Tail:
         self._scratch = scratch
         self._held: Source | None = None
         self._told_lost: Position | None = None
+        self._gap: int | None = None  # not reported yet
 
     def read(self, position: Position, limits: Limits) -> Reading:
         """The next events after `position`, none if there are none yet."""
+        reading = self._next(position, limits)
+        gap, self._gap = self._gap, None
+        return reading if gap is None else replace(reading, gap=gap)
+
+    def close(self) -> None:
+        """Give back the open file."""
+        self._hold(None)
+
+    def _next(self, position: Position, limits: Limits) -> Reading:
         nothing = Reading([], position)
         finished = list(position.finished)
         try:
@@ -74,10 +84,6 @@ class Tail:
         except (Changed, Incomplete) as change:
             log.debug("the log is being rotated: %s", change)
         return nothing
-
-    def close(self) -> None:
-        """Give back the open file."""
-        self._hold(None)
 
     def _places(self, position: Position, finished: list[str]) -> Generator[_Place]:
         """Where to look, in order: the file of `position`, then the later ones from their top.
@@ -104,7 +110,7 @@ class Tail:
         top = Position(position.modified, context=position.context)
         if ours is not None:
             yield from self._open(ours, position, finished, final=final)
-        for generation in listing:
+        for generation in _not_before(ours, listing):
             if generation is not ours:
                 yield from self._open(generation, top, finished, final=final)
         yield from self._open(current, top, finished, final=False, listing=listing)
@@ -161,9 +167,18 @@ class Tail:
 
     def _tell_lost(self, position: Position) -> None:
         if self._told_lost != position:
-            self._told_lost = position
-            log.warning(
-                "the log that was read last is neither there nor in the archive: what was written "
-                "to it since may be missed; keep rotated logs in logs/archive",
+            self._told_lost, self._gap = position, position.behind
+            log.error(
+                "the log that was read last is neither there nor in the archive: what was not read "
+                "of it is lost, %d bytes as far as is known; keep rotated logs in logs/archive",
+                position.behind,
                 extra={"offset": position.offset, "archive": str(self._archive)},
             )
+
+
+def _not_before(ours: Generation | None, listing: list[Generation]) -> list[Generation]:
+    """`listing` without what lies in the same zip as `ours` and before it."""
+    if ours is None:
+        return listing
+    place = listing.index(ours)
+    return [one for one in listing[:place] if one.path != ours.path] + listing[place:]

@@ -26,7 +26,8 @@ class Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Events and the position after them; `behind` is how many bytes lie beyond it in its file.
+    """Events and the position after them, `size` bytes on; `behind` is how many bytes lie beyond
+    it in its file. `gap`: a log that was not read to its end is gone, with so many bytes at least.
 
     A position that moved without events means: read on at once.
     """
@@ -34,7 +35,9 @@ class Reading:
     events: list[Event]
     after: Position
     behind: int = 0
+    size: int = 0
     damage: list[Damage] = field(default_factory=list)
+    gap: int | None = None
 
 
 def take(
@@ -66,6 +69,7 @@ def take(
         return Reading([], start, _pending(data))
     device, inode = source.identity
     offset = start.offset + parsed.consumed
+    behind = _pending(data[parsed.consumed :]) if at_end else max(0, source.size() - offset)
     after = Position(
         modified=source.modified(),
         device=device,
@@ -75,10 +79,10 @@ def take(
         oversized=oversized,
         finished=start.finished,
         context=context,
+        behind=behind,
     )
     damage = [Damage(one.kind, start.offset + one.offset) for one in parsed.damage]
-    behind = _pending(data[parsed.consumed :]) if at_end else max(0, source.size() - offset)
-    return Reading(parsed.events, after, behind, damage)
+    return Reading(parsed.events, after, behind, parsed.consumed, damage)
 
 
 def _read(

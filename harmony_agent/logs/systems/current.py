@@ -18,6 +18,8 @@ class CurrentLogSystem:
         self._idle = asyncio.Condition()
         self.replaced = asyncio.Event()
         """Set by each replacement; whoever waits for better times clears it."""
+        self.version = 0
+        """How often it was replaced."""
 
     @property
     def kind(self) -> str:
@@ -28,6 +30,11 @@ class CurrentLogSystem:
     def limits(self) -> Limits:
         """The limits of the one in use."""
         return self._current.limits
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches the one in use may be sent at once."""
+        return self._current.concurrency
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[LogSystem]:
@@ -45,6 +52,7 @@ class CurrentLogSystem:
         """Use `log_system` from now on; returns once the old one is closed."""
         old, self._current = self._current, log_system
         self._uses.setdefault(log_system, 0)
+        self.version += 1
         self.replaced.set()
         async with self._idle:
             await self._idle.wait_for(lambda: self._uses[old] == 0)

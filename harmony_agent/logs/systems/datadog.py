@@ -32,6 +32,7 @@ class Datadog(LogSystem):
     """
 
     kind: ClassVar[str] = "datadog"
+    concurrency: ClassVar[int] = 4
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class HttpService:
             verify=context,
             headers={"User-Agent": USER_AGENT, **headers},
             timeout=httpx.Timeout(_REQUEST_LIMIT, connect=_CONNECT_LIMIT),
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            limits=httpx.Limits(max_connections=8, max_keepalive_connections=6),
         )
 
     async def request(

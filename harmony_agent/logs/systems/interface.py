@@ -38,10 +38,11 @@ class Receipt:
 
 
 class LogSystem(ABC):
-    """One configured log system."""
+    """One configured log system. It takes up to `concurrency` calls of `send` at once."""
 
     kind: ClassVar[str]
     limits: Limits
+    concurrency: ClassVar[int] = 1
 
     @abstractmethod
     async def send(self, events: Sequence[Event]) -> Receipt:

@@ -24,6 +24,7 @@ class Splunk(LogSystem):
 
     kind: ClassVar[str] = "splunk"
     limits: Limits = LIMITS
+    concurrency: ClassVar[int] = 4
 
     def __init__(
         self, settings: SplunkLogSystem, *, host: str, ca_bundle: Path | None, system: str | None

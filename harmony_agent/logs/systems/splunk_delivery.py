@@ -2,14 +2,12 @@
 
 import asyncio
 import gzip
-import logging
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import httpx
-import orjson
 
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
 from harmony_agent.logs.event import Event
@@ -18,31 +16,27 @@ from harmony_agent.logs.systems.delivery import Outcome, Verdict, deliver
 from harmony_agent.logs.systems.http import HttpService, client_context, retry_after
 from harmony_agent.logs.systems.interface import Limits, Receipt
 from harmony_agent.logs.systems.metrics import note
+from harmony_agent.logs.systems.splunk_acks import Acknowledgments
 from harmony_agent.settings.model import SplunkLogSystem
 
 __all__ = ["LIMITS", "HecDelivery"]
-
-log = logging.getLogger(__name__)
 
 # Splunk Cloud advises 1 MB; the input queue behind HEC holds 500 KB by default.
 LIMITS: Final = Limits(entries=1000, size=1_000_000)
 
 _EVENT: Final = "/services/collector/event"
-_ACK: Final = "/services/collector/ack"
 _HEALTH: Final = "/services/collector/health/1.0"
 
 # A rolling restart can answer 404 for a while; after that the URL is wrong.
 _PATIENCE: Final = 300.0
-_ACK_LIMIT: Final = 300.0
-_ACK_FIRST: Final = 0.5
-_ACK_CEILING: Final = 10.0
 
 
 class HecDelivery:
     """Sends events to one token of one HTTP Event Collector.
 
     With indexer acknowledgment (`useACK`) each request is waited for until its events are
-    indexed: five minutes at most, then it counts as lost and is sent again.
+    indexed: five minutes at most, then it counts as lost and is sent again. All requests share a
+    channel, and are asked for together.
 
     Raises Refused at once if a certificate file can't be used.
     """
@@ -58,7 +52,7 @@ class HecDelivery:
             headers={"Authorization": f"Splunk {settings.token.get_secret_value()}"},
         )
         self._envelope = hec.Envelope(host, settings.source, settings.sourcetype, settings.index)
-        self._channel: str | None = None
+        self._acks: Acknowledgments | None = None  # once the token has asked for a channel
         self._missing_since: float | None = None
 
     async def send(self, events: Sequence[Event]) -> Receipt:
@@ -88,12 +82,13 @@ class HecDelivery:
 
     async def _post(self, entries: Sequence[bytes]) -> Verdict:
         body = gzip.compress(b"\n".join(entries), compresslevel=1, mtime=0)
-        response = await self._request(body)
+        acks = self._acks
+        response = await self._request(body, acks)
         answer = hec.read_answer(response.content)
-        if answer.code == 10 and self._channel is None:
+        if answer.code == 10 and acks is None:
             # The token has indexer acknowledgment switched on: every request needs a channel.
-            self._channel = str(uuid.uuid4())
-            response = await self._request(body)
+            acks = self._acks = self._acks or Acknowledgments(self._service, str(uuid.uuid4()))
+            response = await self._request(body, acks)
             answer = hec.read_answer(response.content)
         verdict = hec.classify(
             response.status_code,
@@ -103,18 +98,30 @@ class HecDelivery:
             patient=self._is_patient(response.status_code),
         )
         note("splunk", verdict.outcome)
-        if verdict.outcome is Outcome.ACCEPTED and answer.ack_id is not None:
-            await self._wait_for_ack(answer.ack_id)
-        elif answer.code == 11:
-            self._channel = None  # Splunk forgot it; the next request learns anew
+        if answer.code == 11:
+            self._forget(acks)
+        elif verdict.outcome is Outcome.ACCEPTED and answer.ack_id is not None and acks is not None:
+            await self._wait_for_ack(acks, answer.ack_id)
         return verdict
 
-    async def _request(self, body: bytes) -> httpx.Response:
+    async def _wait_for_ack(self, acks: Acknowledgments, ack_id: int) -> None:
+        try:
+            await acks.wait(ack_id)
+        except OutcomeUnknown:
+            self._forget(acks)
+            raise
+
+    def _forget(self, acks: Acknowledgments | None) -> None:
+        """The channel is lost; the next request learns anew whether it needs one."""
+        if self._acks is acks:
+            self._acks = None
+
+    async def _request(self, body: bytes, acks: Acknowledgments | None = None) -> httpx.Response:
         headers = {"Content-Type": "application/json"}
         if body:
             headers["Content-Encoding"] = "gzip"
-        if self._channel is not None:
-            headers["X-Splunk-Request-Channel"] = self._channel
+        if acks is not None:
+            headers["X-Splunk-Request-Channel"] = acks.channel
         return await self._service.request("POST", _EVENT, content=body, headers=headers)
 
     def _is_patient(self, status: int) -> bool:
@@ -125,48 +132,3 @@ class HecDelivery:
         if self._missing_since is None:
             self._missing_since = now
         return now - self._missing_since < _PATIENCE
-
-    async def _wait_for_ack(self, ack_id: int) -> None:
-        """Return once Splunk has indexed the request `ack_id`.
-
-        Raises OutcomeUnknown if that can't be learned in time: a lost acknowledgment and a lost
-        request look alike, and repeats are removed by id on reading.
-        """
-        wait = _ACK_FIRST
-        try:
-            async with asyncio.timeout(_ACK_LIMIT):
-                while not await self._is_indexed(ack_id):
-                    await asyncio.sleep(wait)
-                    wait = min(_ACK_CEILING, 2 * wait)
-        except TimeoutError as error:
-            note("splunk", Outcome.BUSY)
-            raise OutcomeUnknown(
-                f"Splunk has not acknowledged a request within {_ACK_LIMIT:g} s; it is sent again"
-            ) from error
-
-    async def _is_indexed(self, ack_id: int) -> bool:
-        try:
-            response = await self._service.request(
-                "POST",
-                _ACK,
-                content=orjson.dumps({"acks": [ack_id]}),
-                headers={
-                    "Content-Type": "application/json",
-                    "X-Splunk-Request-Channel": self._channel or "",
-                },
-            )
-        except Unavailable as error:
-            log.debug("acknowledgments can't be polled", extra={"error": str(error)})
-            return False
-        answer = hec.read_answer(response.content)
-        if answer.code == 14:  # ACK is disabled: taken is all there will ever be
-            self._channel = None
-            return True
-        if answer.code in (10, 11):
-            self._channel = None
-            raise OutcomeUnknown("Splunk no longer knows the channel; the request is sent again")
-        try:
-            acks = orjson.loads(response.content).get("acks", {})
-            return acks.get(str(ack_id)) is True
-        except (ValueError, AttributeError):
-            return False

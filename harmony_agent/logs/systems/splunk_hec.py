@@ -5,6 +5,7 @@ Collector" and of the REST reference 10.2, "services/collector".
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from harmony_agent.logs.event import Event
 from harmony_agent.logs.systems.delivery import Outcome, Piece, Verdict
 from harmony_agent.logs.systems.encoding import shortened, to_json
 
-__all__ = ["FIELDS", "Answer", "Envelope", "base_url", "classify", "read_answer"]
+__all__ = ["FIELDS", "Answer", "Envelope", "base_url", "classify", "read_acks", "read_answer"]
 
 # Indexed fields carry what the agent itself filters and sorts by: Splunk extracts JSON fields at
 # search time only from the first 10,240 characters (limits.conf, [kv] maxchars). Names of their
@@ -154,6 +155,19 @@ def read_answer(body: bytes) -> Answer:
         invalid_event=_whole(values.get("invalid-event-number")),
         ack_id=_whole(values.get("ackId")),
     )
+
+
+def read_acks(body: bytes, asked: Iterable[int]) -> list[int]:
+    """Which of the requests `asked` for are indexed, by the answer to a poll; none if it is not
+    HEC's JSON."""
+    try:
+        values = orjson.loads(body)
+    except ValueError:
+        return []
+    acks = values.get("acks") if isinstance(values, dict) else None
+    if not isinstance(acks, dict):
+        return []
+    return [ack_id for ack_id in asked if acks.get(str(ack_id)) is True]
 
 
 def classify(

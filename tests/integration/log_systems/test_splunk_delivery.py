@@ -1,6 +1,7 @@
 """Delivery to the HTTP Event Collector: every documented answer, on real sockets."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from fixtures.splunk import SplunkStandIn
 from fixtures.splunk_hec import CODES
 from fixtures.tls import Certificate, TestAuthority
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
-from harmony_agent.logs.systems import splunk_delivery
+from harmony_agent.logs.systems import splunk_acks, splunk_delivery
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.settings.model import SplunkLogSystem
@@ -239,7 +240,7 @@ async def test_acknowledgment_is_used_if_the_token_asks_for_it(
     splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Code 10 teaches the channel; a batch counts once Splunk says that it is indexed."""
-    monkeypatch.setattr(splunk_delivery, "_ACK_FIRST", 0.01)
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
     splunk.hec.use_ack = True
     splunk.hec.ack_polls = 2
     assert (await splunk_system.send(make_events(2))).acknowledged == 2
@@ -255,8 +256,8 @@ async def test_a_lost_acknowledgment_is_sent_again(
     splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An indexer that lost a request never acknowledges it: after the limit it counts as lost."""
-    monkeypatch.setattr(splunk_delivery, "_ACK_FIRST", 0.01)
-    monkeypatch.setattr(splunk_delivery, "_ACK_LIMIT", 0.2)
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
+    monkeypatch.setattr(splunk_acks, "_ACK_LIMIT", 0.2)
     splunk.hec.use_ack = True
     splunk.hec.lost_acks = {0}
     events = make_events(2)
@@ -267,11 +268,54 @@ async def test_a_lost_acknowledgment_is_sent_again(
     assert _numbers(splunk) == [1, 2]
 
 
+async def test_acknowledgments_are_asked_for_together(
+    splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four batches wait for their acknowledgment at once: they share one channel and the polls,
+    so that a batch takes no longer for the others beside it."""
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.05)
+    splunk.hec.use_ack = True
+    splunk.hec.ack_polls = 3
+    polls = []
+    ask = splunk_acks.Acknowledgments._ask
+
+    async def counted(self: splunk_acks.Acknowledgments, ack_ids: list[int]) -> Iterable[int]:
+        polls.append(len(ack_ids))
+        return await ask(self, ack_ids)
+
+    monkeypatch.setattr(splunk_acks.Acknowledgments, "_ask", counted)
+    sends = [splunk_system.send(make_events(2, first=1 + 2 * n)) for n in range(4)]
+    assert [receipt.acknowledged for receipt in await asyncio.gather(*sends)] == [2] * 4
+    assert max(polls) > 1
+    assert len(polls) < 16  # one by one it would be four for each batch
+    assert sorted(_numbers(splunk)) == list(range(1, 9))
+    channels = {r.get("x-splunk-request-channel") for r in splunk.hec.requests} - {None}
+    assert len(channels) == 1
+
+
+async def test_all_that_wait_learn_that_the_channel_is_lost(
+    splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Splunk no longer knows the channel when it is polled: each batch counts as unknown at once,
+    and is taken when it is sent again."""
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
+    splunk.hec.use_ack = True
+    body = '{"text": "Invalid data channel", "code": 11}'
+    splunk.faults.add(path="/services/collector/ack", status=400, body=body, times=9)
+    splunk.hec.ack_polls = 9
+    sends = [splunk_system.send(make_events(1, first=n)) for n in (1, 2)]
+    failures = await asyncio.gather(*sends, return_exceptions=True)
+    assert all("no longer knows the channel" in str(failure) for failure in failures)
+    splunk.faults.clear()
+    splunk.hec.ack_polls = 0
+    assert (await splunk_system.send(make_events(2))).acknowledged == 2
+
+
 async def test_a_forgotten_channel_is_made_anew(
     splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Splunk deletes channels that were idle for 600 s and then answers code 11."""
-    monkeypatch.setattr(splunk_delivery, "_ACK_FIRST", 0.01)
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
     splunk.hec.use_ack = True
     await splunk_system.send(make_events(1))
     splunk.hec.fail(11)
@@ -286,7 +330,7 @@ async def test_polling_survives_a_failing_collector(
     splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A poll that fails is repeated; the events are not sent again for that."""
-    monkeypatch.setattr(splunk_delivery, "_ACK_FIRST", 0.01)
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
     splunk.hec.use_ack = True
     splunk.faults.add(path="/services/collector/ack", cut=True)
     splunk.faults.add(path="/services/collector/ack", status=503)

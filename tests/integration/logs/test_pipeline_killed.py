@@ -44,7 +44,7 @@ def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
             if turn < ROUNDS:
                 time.sleep(random.uniform(0.2, 0.9))  # a random moment is the point
             else:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 while len({i for i, _ in received_lines(received)}) < len(written):
                     assert time.monotonic() < deadline, "events are missing"
                     time.sleep(0.05)

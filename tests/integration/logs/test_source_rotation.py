@@ -348,7 +348,74 @@ def test_what_was_lost_is_told_once(node: Node, caplog: pytest.LogCaptureFixture
     assert node.read() == []
     node.write("b")
     assert node.read() == ["b"]
-    assert len([r for r in caplog.records if "may be missed" in r.message]) == 1
+    assert len([r for r in caplog.records if "is lost" in r.message]) == 1
+
+
+def test_what_was_lost_is_counted_as_far_as_it_is_known(node: Node) -> None:
+    """Of a file with ten events two were read when it went away: the rest of it is the gap, also
+    for a new process."""
+    node.write(*(f"event {number}" for number in range(10)))
+    size = node.log.path.stat().st_size
+    reading = node.tail.read(node.position, Limits(2, 10**6))
+    assert reading.gap is None
+    node.position = Position.from_json(reading.after.to_json())
+    node.restart()
+    node.log.rotate()
+    node.write("next")
+    reading = node.tail.read(node.position, LIMITS)
+    assert [event.message for event in reading.events] == ["next"]
+    assert reading.gap == size - node.position.offset
+    assert node.tail.read(reading.after, LIMITS).gap is None
+
+
+def test_all_members_of_a_zip_are_read_in_order(node: Node) -> None:
+    """A day's logs in one zip: each is read once, by its date and not by its place; what is no log
+    is passed over."""
+    node.write("a")
+    assert node.read() == ["a"]
+    node.write("b")
+    contents = []
+    for text in ("c", "d", "e"):
+        contents.append(node.log.path.read_bytes())
+        node.log.rotate()
+        node.write(text)
+    node.archive.mkdir(exist_ok=True)
+    with zipfile.ZipFile(node.archive / "day.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for place, day in ((2, 12), (0, 10), (1, 11)):
+            info = zipfile.ZipInfo(f"Harmony{9 - place}.xml", (2026, 3, day, 0, 0, 0))
+            packed.writestr(info, contents[place])
+        packed.writestr("readme.txt", "nothing of interest")
+        packed.mkdir("empty")
+    node.restart()
+    assert node.read() == ["b", "c", "d", "e"]
+    assert node.read() == []
+    node.restart()
+    node.write("f")
+    assert node.read() == ["f"]
+
+
+def test_a_reader_within_a_zip_goes_on_behind_its_place(node: Node) -> None:
+    """Restarted in the middle of a zip of many members: none before that place is read again,
+    though there are more of them than are remembered."""
+    contents = []
+    for number in range(tail._MOST_FINISHED + 6):
+        node.write(f"event {number}", "more")
+        contents.append(node.log.path.read_bytes())
+        node.log.rotate()
+    node.archive.mkdir(exist_ok=True)
+    with zipfile.ZipFile(node.archive / "all.zip", "w") as packed:
+        for number, content in enumerate(contents):
+            packed.writestr(zipfile.ZipInfo(f"{number}.xml"), content)
+    found = []
+    for _ in range(2 * len(contents)):
+        reading = node.tail.read(node.position, Limits(1, 10**6))
+        found += [event.message for event in reading.events]
+        node.position = reading.after
+        node.restart()
+    assert [text for text in found if text != "more"] == [
+        f"event {number}" for number in range(len(contents))
+    ]
+    assert node.read() == []
 
 
 def test_an_unreadable_severity_is_a_warning(node: Node) -> None:

@@ -34,7 +34,8 @@ class Bench:
         self.current = CurrentLogSystem(self.system)
         self.health = Health()
         self.beats = 0
-        self.delivery = Delivery(self.current, DeadLetters(directory), self.health, self._beat)
+        self.letters = DeadLetters(directory)
+        self.delivery = Delivery(self.current, self.letters, self.health, self._beat)
 
     def _beat(self) -> None:
         self.beats += 1
@@ -160,7 +161,108 @@ async def test_dead_letters_that_cannot_be_kept_are_not_acknowledged(tmp_path: P
 
     bench = Bench(tmp_path / "missing", refuse_first, refuse_first)
     assert await bench.delivery.attempt(EVENTS) == 0
-    assert "dead-letters.jsonl can't be written" in bench.delivery.last_error
+    assert "dead-letters.db can't be used" in bench.delivery.last_error
     (tmp_path / "missing").mkdir()
     assert await bench.delivery.attempt(EVENTS) == 3
-    assert b'"odd"' in (tmp_path / "missing" / "dead-letters.jsonl").read_bytes()
+    letters = DeadLetters(tmp_path / "missing")
+    assert [letter.reason for letter in await letters.newest(9)] == ["odd"]
+    await letters.close()
+    await bench.letters.close()
+
+
+@pytest.mark.looptime
+async def test_a_fault_of_a_library_does_not_end_the_stream(tmp_path: Path) -> None:
+    """An exception that nobody foresaw is told, counted, and the events are sent again."""
+    bench = Bench(tmp_path, ZeroDivisionError("a bug"), KeyError("another"))
+    assert await bench.delivery.attempt(EVENTS) == 0
+    assert bench.level() is Level.TROUBLE
+    assert "fault of the agent itself: ZeroDivisionError" in bench.delivery.last_error
+    waits = await bench.deliver()
+    assert all(0.099 < wait < 30.01 for wait in waits)
+    assert [e.number for e in bench.system.received] == [0, 1, 2]
+    assert bench.level() is Level.OK
+
+
+class Wide(ScriptedLogSystem):
+    """Takes four batches at once, each for a second; tells how many there were."""
+
+    concurrency = 4
+
+    def __init__(self, *script: object) -> None:
+        super().__init__(*script)  # type: ignore[arg-type]  # the test's own
+        self.now = self.most = 0
+
+    async def send(self, events: Sequence[Event]) -> Receipt:
+        """Count who is there."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(1)
+            return await super().send(events)
+        finally:
+            self.now -= 1
+
+
+@pytest.mark.looptime
+async def test_retry_after_holds_all_batches(tmp_path: Path) -> None:
+    """One of four is told to come back in 77 s: the others that begin later wait as long."""
+    bench = Bench(tmp_path)
+    bench.system = Wide(Unavailable("busy", retry_after=77))
+    await bench.current.replace(bench.system)
+    begun = asyncio.get_running_loop().time()
+    assert await bench.delivery.attempt(EVENTS) == 0
+    await asyncio.gather(*(bench.delivery.attempt(EVENTS) for _ in range(4)))
+    moments = [moment - begun for moment in bench.system.attempts]
+    assert moments[1:] == [pytest.approx(79)] * 4
+
+
+@pytest.mark.looptime
+async def test_batches_that_fail_together_are_one_failure(tmp_path: Path) -> None:
+    """Four in flight get 503: the window is halved once, and waits do not grow fourfold."""
+    bench = Bench(tmp_path)
+    bench.system = Wide(*[Unavailable("busy")] * 4)
+    await bench.current.replace(bench.system)
+    bench.delivery.window.size = 4
+    await asyncio.gather(*(bench.delivery.attempt(EVENTS) for _ in range(4)))
+    assert bench.delivery.window.size == 2
+    assert await bench.delivery.attempt(EVENTS) == 3
+    assert bench.system.attempts[4] - bench.system.attempts[3] < 2.01  # one second and the send
+
+
+@pytest.mark.looptime
+async def test_an_old_success_does_not_hide_a_failure(tmp_path: Path) -> None:
+    """A batch that began before the failure of another says nothing about the time since."""
+    bench = Bench(tmp_path)
+
+    async def fail_second(events: Sequence[Event]) -> Receipt:
+        if len(events) == 1:
+            raise Unavailable("gone")
+        await asyncio.sleep(5)
+        return Receipt(len(events))
+
+    bench.system.send = fail_second  # type: ignore[method-assign]
+    done = await asyncio.gather(bench.delivery.attempt(EVENTS), bench.delivery.attempt(EVENTS[:1]))
+    assert tuple(done) == (3, 0)
+    assert bench.level() is Level.TROUBLE
+
+
+@pytest.mark.looptime
+async def test_a_failure_of_the_replaced_log_system_does_not_hold_the_new_one(
+    tmp_path: Path,
+) -> None:
+    """The old one answers "refused" after it was replaced: the new one is asked at once."""
+    bench = Bench(tmp_path)
+
+    async def refuse_late(events: Sequence[Event]) -> Receipt:
+        await asyncio.sleep(5)
+        raise Refused("old token")
+
+    bench.system.send = refuse_late  # type: ignore[method-assign]
+    attempt = asyncio.create_task(bench.delivery.attempt(EVENTS))
+    await asyncio.sleep(1)
+    new = ScriptedLogSystem()
+    await bench.current.replace(new)
+    assert await attempt == 0
+    begun = asyncio.get_running_loop().time()
+    assert await bench.delivery.attempt(EVENTS) == 3
+    assert asyncio.get_running_loop().time() - begun < 0.1

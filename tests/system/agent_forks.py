@@ -1,0 +1,36 @@
+"""Starts agents from a process that has imported everything, so that a hundred fit in a minute.
+
+    python -m tests.system.agent_forks LOG
+
+Each line on stdin starts `harmony-agent run`, one at a time, with the process's environment; its
+pid is printed, and `ended` after its end. The agent's own output is appended to LOG.
+"""
+
+import importlib
+import os
+import sys
+
+from harmony_agent.cli.main import main as harmony_agent
+
+_NEEDED = ("harmony_agent.agent", "harmony_agent.agent.jobs", "harmony_agent.logs.systems.splunk")
+
+
+def main() -> None:
+    """Serve until stdin is closed."""
+    for module in _NEEDED:
+        importlib.import_module(module)
+    output = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            for stream in (1, 2):
+                os.dup2(output, stream)
+            sys.argv = ["harmony-agent", "run"]
+            harmony_agent()  # ends the process
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("ended", flush=True)
+
+
+if __name__ == "__main__":
+    main()
