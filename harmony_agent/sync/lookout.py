@@ -47,6 +47,7 @@ class Lookout:
         self._listing = Errand(f"list {side}", self._list, wake=wake, clock=clock)
         self._news = Errand(f"markers {side}", self._watch, wake=wake, clock=clock)
         self._news.at = math.inf if bulletin is None else clock()
+        self._has_asked = False  # for a listing out of turn
         self._named: dict[str, bool] = {}
         self._look_retry = Retry(clock)
 
@@ -117,5 +118,7 @@ class Lookout:
             self._ask_for_listing()
 
     def _ask_for_listing(self) -> None:
-        apart = max(_APART, _SHARE * self._listing.took)
+        # The first time at once: nodes that start together meet in an empty repository.
+        apart = max(_APART, _SHARE * self._listing.took) if self._has_asked else 0.0
+        self._has_asked = True
         self._listing.plan(max(self._clock(), self._listing.began + apart))

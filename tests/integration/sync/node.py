@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.handle import Handle
@@ -28,6 +29,7 @@ from tests.integration.sync.disk import running, tree
 
 __all__ = ["QUICK", "Node", "configured", "joined", "living", "mirrored", "opened"]
 
+_ATTEMPTS = 5
 QUICK = SyncSettings(poll_interval=0.5, list_interval=2.0)
 """Intervals for tests that do not measure them."""
 
@@ -86,7 +88,12 @@ class Node:
 async def opened(connector: Repository) -> AsyncIterator[Handle]:
     """A handle on the connector as the agent has one, opened."""
     handle = Handle("configuration", connector)
-    await handle.open()
+    for _ in range(_ATTEMPTS):
+        try:
+            await handle.open()
+            break
+        except Unavailable:  # the agent tries for ever; a busy server may drop a connection
+            await asyncio.sleep(0.5)
     try:
         yield handle
     finally:
