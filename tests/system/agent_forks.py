@@ -3,7 +3,8 @@
     python -m tests.system.agent_forks LOG
 
 Each line on stdin starts `harmony-agent run`, one at a time, with the process's environment; its
-pid is printed, and `ended` after its end. The agent's own output is appended to LOG.
+pid is printed, and `ended` after its end. The agent's own output is appended to LOG. Splunk is sent
+few events at once, so that several batches are on their way with a few hundred of them.
 """
 
 import importlib
@@ -11,14 +12,17 @@ import os
 import sys
 
 from harmony_agent.cli.main import main as harmony_agent
+from harmony_agent.logs.systems.interface import Limits
+from harmony_agent.logs.systems.splunk import Splunk
 
-_NEEDED = ("harmony_agent.agent", "harmony_agent.agent.jobs", "harmony_agent.logs.systems.splunk")
+_NEEDED = ("harmony_agent.agent", "harmony_agent.agent.jobs")
 
 
 def main() -> None:
     """Serve until stdin is closed."""
     for module in _NEEDED:
         importlib.import_module(module)
+    Splunk.limits = Limits(entries=20, size=1_000_000)
     output = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for _ in sys.stdin:
         child = os.fork()

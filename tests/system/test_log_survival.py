@@ -142,8 +142,11 @@ def agents(layout: Layout, **environment: str) -> Iterator[Agents]:
 
 
 def misbehave(splunk: SplunkStandIn, dice: random.Random) -> None:
-    """One or two things go wrong with the next requests."""
+    """One or two things go wrong with the next requests, or a little later, when several are on
+    their way."""
+    splunk.faults.clear()
     for _ in range(dice.randint(0, 2)):
+        splunk.faults.add(path=EVENT, status=0, times=dice.randint(0, 4))  # nothing
         match dice.randrange(8):
             case 0:
                 splunk.faults.add(path=EVENT, status=dice.choice([500, 502, 503, 429]))
