@@ -22,7 +22,7 @@ from fixtures.splunk import SplunkStandIn
 from fixtures.tls import TestAuthority
 from tests.system.agent_process import Layout, eventually, run_command
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 KILLS = 100

@@ -15,7 +15,7 @@ from tests.integration.sync.conftest import MakeNodes
 from tests.integration.sync.node import Node, living, opened
 from tests.integration.sync.world import World, stored
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 OPERATIONS = int(os.environ.get("CONVERGENCE_OPERATIONS", "1000"))
 KILLED_EVERY = 60  # operations
