@@ -40,7 +40,7 @@ class Jobs:
                 settings,
                 health,
                 serial=self._serial,
-                runtime=self._storage.own_runtime if settings.runtime_mirror else None,
+                storage=self._storage if settings.runtime_mirror else None,
             )
             if settings.log_stream
             else None
@@ -53,7 +53,8 @@ class Jobs:
             jobs["logs"] = self._streaming.run
             jobs["log-retention"] = self._streaming.prune
             if self._settings.runtime_mirror:
-                jobs["parked-events"] = self._streaming.deliver_parked
+                jobs["parked-events"] = self._streaming.park
+                jobs["adoption"] = self._streaming.adopt
         if self._license is not None:
             jobs["license"] = self._verify_license
         return jobs

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from harmony_agent.agent.gate import Gate
@@ -50,6 +50,8 @@ class Storage:
         self._configuration: ConfigurationSync | None = None
         self._runtime: RuntimeMirror | None = None
         self._lease: Lease | None = None
+        self.identity = ""
+        """Under which this agent takes leases; known once `own_runtime` returns."""
         self._known = self._home.was_pulled()
         if self._known:
             # Steps 3 to 5 gate only the first start of a home: Harmony may be running already.
@@ -80,6 +82,24 @@ class Storage:
         """The runtime repository, as soon as this node's folder there is ours to write."""
         await self._ready[_RUNTIME].wait()
         return self._handles[_RUNTIME]
+
+    def may_write_runtime(self) -> bool:
+        """Whether this node's folder in the runtime repository is ours at this moment."""
+        return self._lease is not None and self._lease.may_write()
+
+    @contextlib.asynccontextmanager
+    async def visit(self, node: str | None) -> AsyncIterator[Repository]:
+        """The folder of another node in the runtime repository, or the system's own (None), open
+        as long as the block runs. Raises what opening it raises."""
+        settings = self._repository_settings(_RUNTIME)
+        system = self._settings.system
+        folder = system if node is None else f"{system}/{node}"
+        repository = connect(settings, folder, ca_bundle=self._settings.ca_bundle)
+        try:
+            await repository.open()
+            yield repository
+        finally:
+            await repository.close()
 
     async def rotate(self, settings: model.Settings) -> None:
         """Use new credentials from now on. Where no connection can be made with them, the old
@@ -168,7 +188,8 @@ class Storage:
 
     async def _mirror_runtime(self) -> None:
         repository = await self._open(_RUNTIME, prepare_runtime)
-        self._lease = Lease(repository, await self._identity(), self._settings.host)
+        self.identity = await self._own_identity()
+        self._lease = Lease(repository, self.identity, self._settings.host)
         self._health.sections["lease"] = self._lease.status
         keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
         mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")
@@ -182,7 +203,7 @@ class Storage:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _identity(self) -> str:
+    async def _own_identity(self) -> str:
         """This agent's identity; a state directory that is full is waited for."""
         backoff = Backoff(first=1.0, ceiling=_IDENTITY_CEILING)
         while True:

@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from harmony_agent.agent import dead_letters
+from harmony_agent.agent.adoption import Adoption, announce
+from harmony_agent.agent.storage import Storage
 from harmony_agent.core.errors import AgentError
 from harmony_agent.lifecycle.drain import Deadline
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs.params import envelope, parse
+from harmony_agent.logs.pipeline.segments import ParkedFolder
 from harmony_agent.logs.stream import LogStream
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.logs.systems.local import LocalStore
-from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import PARKED
 from harmony_agent.settings.model import Settings
 
@@ -27,11 +29,11 @@ _PARKING_SHARE: Final = 0.3  # of the time that is left: what can't be delivered
 
 
 class Streaming:
-    """Builds the log stream, exchanges its log system when the settings change, and parks what
-    can't be delivered at the end.
+    """Builds the log stream, exchanges its log system when the settings change, and gives it a
+    place to park what can't be delivered.
 
-    `runtime` gives the runtime repository once this node may write there; only what is parked
-    waits for it, never the stream itself. None: there is no runtime mirror, nothing is parked.
+    `storage` has that place once this node may write there; only what is parked waits for it,
+    never the stream itself. None: there is no runtime mirror, nothing is parked.
     """
 
     def __init__(
@@ -40,10 +42,10 @@ class Streaming:
         health: Health,
         *,
         serial: Callable[[], str | None],
-        runtime: Callable[[], Awaitable[Repository]] | None,
+        storage: Storage | None,
     ) -> None:
         self._settings = settings
-        self._runtime = runtime
+        self._storage = storage
         self._system = _connect(settings)
         self._stream = LogStream(
             home=settings.home,
@@ -60,13 +62,22 @@ class Streaming:
         """The root task: stream for ever."""
         await self._stream.run()
 
-    async def deliver_parked(self) -> None:
-        """A root task: deliver once what an earlier agent of this node parked."""
-        assert self._runtime is not None
-        delivered = await self._stream.deliver_parked(await self._runtime(), PARKED)
-        if delivered:
-            log.info("parked log events are delivered", extra={"events": delivered})
-        await asyncio.Event().wait()  # a root task that ends would stop all others
+    async def park(self) -> None:
+        """A root task: park in an outage; deliver what an earlier agent of this node parked."""
+        assert self._storage is not None
+        folder = await self._folder(self._storage)
+        await self._stream.park(folder, announce(self._storage, self._settings.host))
+
+    async def adopt(self) -> None:
+        """A root task: deliver what nodes parked that do not come back."""
+        assert self._storage is not None
+        adoption = Adoption(
+            self._storage,
+            self._stream,
+            node=self._settings.host,
+            after=self._settings.parked_adoption,
+        )
+        await adoption.run()
 
     async def prune(self) -> None:
         """A root task: keep the local store, if it is the one in use, within its bounds."""
@@ -103,21 +114,25 @@ class Streaming:
     async def drain(self, deadline: Deadline) -> None:
         """Deliver what is in the log by now, park what can't be, as far as `deadline` allows."""
         left = await self._stream.drain(deadline.left() * (1 - _PARKING_SHARE))
-        if not left:
-            return
-        parked = await self._park(deadline)
-        log.warning("log events are left undelivered", extra={"events": left, "parked": parked})
+        if left or self._stream.parked:
+            await self._park_rest(deadline)
+        if left:
+            parked = self._stream.parked
+            log.warning("log events are left undelivered", extra={"events": left, "parked": parked})
 
-    async def _park(self, deadline: Deadline) -> int:
-        if self._runtime is None:
-            return 0
+    async def _park_rest(self, deadline: Deadline) -> None:
+        if self._storage is None:
+            return
         try:
             async with asyncio.timeout(deadline.left()):
-                repository = await self._runtime()
-        except TimeoutError:
-            log.error("undelivered events can't be parked: the runtime repository is not open")
-            return 0
-        return await self._stream.park(repository, PARKED, deadline.left())
+                folder = await self._folder(self._storage)
+                tell = announce(self._storage, self._settings.host)
+                await self._stream.park_rest(folder, tell)
+        except (AgentError, TimeoutError) as error:
+            log.error("undelivered events can't be parked: %s", error or "out of time")
+
+    async def _folder(self, storage: Storage) -> ParkedFolder:
+        return ParkedFolder(await storage.own_runtime(), PARKED, storage.may_write_runtime)
 
     async def close(self) -> None:
         """Give back files, threads and connections."""

@@ -16,6 +16,7 @@ __all__ = [
     "LAG",
     "LOST_BYTES",
     "PARKED",
+    "PARKED_NOW",
     "SEND_SECONDS",
 ]
 
@@ -53,7 +54,11 @@ FAILED: Final = Counter(
 )
 PARKED: Final = Counter(
     "harmony_agent_log_events_parked_total",
-    "Log events put into the runtime repository because they could not be delivered in time.",
+    "Log events copied to the runtime repository because they could not be delivered in time.",
+)
+PARKED_NOW: Final = Gauge(
+    "harmony_agent_log_parked_events",
+    "Undelivered log events of this node that lie in the runtime repository.",
 )
 BEHIND: Final = Gauge(
     "harmony_agent_log_pending_bytes", "Bytes of the log that are not delivered yet."

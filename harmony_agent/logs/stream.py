@@ -3,30 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from harmony_agent.core.backoff import Backoff
-from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed, Unavailable
+from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
 from harmony_agent.logs.event import format_time
 from harmony_agent.logs.pipeline.checkpoint import Checkpoint
+from harmony_agent.logs.pipeline.copies import Copies
 from harmony_agent.logs.pipeline.dead_letters import DeadLetters
 from harmony_agent.logs.pipeline.deliver import SEND_LIMIT, Delivery
 from harmony_agent.logs.pipeline.feed import Feed
-from harmony_agent.logs.pipeline.parked import park, parked_segments, unpack
+from harmony_agent.logs.pipeline.ledger import Ledger
+from harmony_agent.logs.pipeline.parking import Announce, Parking
 from harmony_agent.logs.pipeline.pump import Pump
+from harmony_agent.logs.pipeline.redelivery import Redelivery
 from harmony_agent.logs.pipeline.resend import Resent, resend
+from harmony_agent.logs.pipeline.segments import ParkedFolder
 from harmony_agent.logs.query import Page, Query
 from harmony_agent.logs.sources.reader import EventReader
 from harmony_agent.logs.sources.tail import Tail
 from harmony_agent.logs.systems.current import CurrentLogSystem
 from harmony_agent.logs.systems.interface import LogSystem
-from harmony_agent.repositories.interface import Repository
 
 __all__ = ["LogStream"]
 
@@ -59,17 +60,31 @@ class LogStream:
         time_zone: str | None = None,
     ) -> None:
         zone = ZoneInfo(time_zone) if time_zone else None
-        reader = EventReader(system=system, node=node, serial=serial, zone=zone)
-        tail = Tail(home / "logs" / "Harmony.xml", home / "logs" / "archive", reader, state_dir)
+
+        def tail() -> Tail:
+            reader = EventReader(system=system, node=node, serial=serial, zone=zone)
+            logs = home / "logs"
+            return Tail(logs / "Harmony.xml", logs / "archive", reader, state_dir)
+
         self._health = health
         self._log_system = CurrentLogSystem(log_system)
         self.dead_letters = DeadLetters(state_dir)
         self._checkpoint = Checkpoint(state_dir)
-        self._feed = Feed(tail, health, self._beat)
+        self._feed = Feed(tail(), health, self._beat)
         self._delivery = Delivery(self._log_system, self.dead_letters, health, self._beat)
+        ledger, copies = Ledger(state_dir), Copies()
         self._pump = Pump(
-            self._feed, self._delivery, self._checkpoint, self._log_system, health, self._beat
+            self._feed,
+            self._delivery,
+            self._checkpoint,
+            self._log_system,
+            copies,
+            health,
+            self._beat,
+            on_gap=ledger.want_all,
         )
+        self._redelivery = Redelivery(self._delivery)
+        self._parking = Parking(tail(), ledger, copies, self._pump, self._redelivery, health)
         self._streaming: asyncio.Task[None] | None = None
         self._draining = False
         health.sections["logs"] = self.status
@@ -106,41 +121,40 @@ class LogStream:
             return await self._pump.count_rest(_COUNT_SECONDS)
         return 0
 
-    async def park(self, repository: Repository, folder: str, seconds: float) -> int:
-        """After `drain`: put what is left into `folder` of `repository`, for at most `seconds`.
+    async def park(self, folder: ParkedFolder, announce: Announce) -> None:
+        """A root task: while the log system is down, keep copies of what is undelivered in
+        `folder`; deliver what an earlier agent left there. See Parking."""
+        await self._parking.run(folder, announce)
 
-        Returns how many events are parked; never raises for a failure, which is told: what is
-        neither delivered nor parked stays in the log, and is read again after the next start.
+    async def park_rest(self, folder: ParkedFolder, announce: Announce) -> int:
+        """After `drain`: put copies of what is left into `folder`, and delete those that are not
+        needed any more.
+
+        Returns how many events are parked. Raises AgentError; what is neither delivered nor parked
+        stays in the log, and is read again after the next start.
         """
-        parked = 0
-        try:
-            async with asyncio.timeout(seconds), aclosing(self._pump.rest()) as rest:
-                async for events in rest:
-                    await park(repository, folder, events)
-                    parked += len(events)
-                    metrics.PARKED.inc(len(events))
-        except (AgentError, TimeoutError) as error:
-            log.error("not all undelivered events could be parked: %s", error or "out of time")
-        return parked
+        return await self._parking.finish(folder, announce)
 
-    async def deliver_parked(self, repository: Repository, folder: str) -> int:
-        """Deliver what an earlier agent parked in `folder`, and delete it there.
+    @property
+    def parked(self) -> int:
+        """How many events are parked, as far as is known."""
+        return self._parking.events
 
-        Tries until all is done; beside `run`. Returns how many events that were. A damaged
-        segment is told and left where it is.
+    @property
+    def delivers(self) -> bool:
+        """Whether the log system takes events at this moment, as far as is known."""
+        return not self._delivery.last_error
+
+    async def deliver_parked(self, folder: ParkedFolder) -> int:
+        """Deliver what another node left in `folder`, and delete it there.
+
+        Returns how many events that were. Raises Unavailable as soon as the log system takes none,
+        and what the folder raises.
         """
-        backoff, delivered = Backoff(ceiling=300.0), 0
-        damaged: set[str] = set()
-        while True:
-            try:
-                segments = await parked_segments(repository, folder)
-                for segment in segments:
-                    if segment not in damaged:
-                        delivered += await self._deliver_segment(repository, segment, damaged)
-                return delivered
-            except AgentError as error:
-                log.warning("parked events can't be fetched, trying again: %s", error)
-                await asyncio.sleep(backoff.next())
+        delivered = 0
+        for path in await folder.paths():
+            delivered += await self._redelivery.deliver(folder, path, patient=False)
+        return delivered
 
     async def rotate(self, log_system: LogSystem) -> None:
         """Use `log_system` from now on, at once if deliveries wait; the old one is closed."""
@@ -160,6 +174,8 @@ class LogStream:
     async def close(self) -> None:
         """Give back files, threads and the log system's connections."""
         await self._stop_streaming()
+        await self._parking.close()
+        self._redelivery.close()
         await self._feed.close()
         await self._checkpoint.close()
         await self.dead_letters.close()
@@ -175,6 +191,7 @@ class LogStream:
             "lastDelivery": format_time(last) if last else None,
             "pendingEvents": self._pump.pending,
             "pendingBytes": self._pump.behind,
+            "parkedEvents": self._parking.events,
             "lagSeconds": round(self._pump.lag(), 3),
             "deadLetters": self.dead_letters.count,
             "deadLettersDropped": self.dead_letters.dropped,
@@ -183,24 +200,6 @@ class LogStream:
             "lostBytes": self._feed.lost_bytes,
             "lastError": self._delivery.last_error,
         }
-
-    async def _deliver_segment(self, repository: Repository, path: str, damaged: set[str]) -> int:
-        """Deliver one segment; how many events it held. Raises what the repository raises."""
-        try:
-            content = await repository.read(path)
-            events = unpack(content.data)
-        except Absent:
-            return 0
-        except ValueError as error:
-            damaged.add(path)
-            log.error("parked events are damaged and left in %s: %s", path, error)
-            return 0
-        rest = events
-        while rest:
-            rest = rest[await self._delivery.attempt(rest) :]
-        with suppress(PreconditionFailed):  # another agent of this host was faster
-            await repository.delete(path, content.token)
-        return len(events)
 
     async def _count_dead_letters(self) -> None:
         try:

@@ -14,6 +14,7 @@ __all__ = [
     "LEASE",
     "MARKERS",
     "PARKED",
+    "PARKED_BY",
     "REPOSITORY_ID",
     "RESERVED_HOSTS",
     "SET_ASIDE",
@@ -37,7 +38,9 @@ SET_ASIDE: Final = f"{CONTROL}/set-aside"
 LEASE: Final = f"{CONTROL}/lease"
 """Who may write in a node's runtime folder."""
 PARKED: Final = f"{CONTROL}/parked"
-"""Log events that could not be delivered before the node ended."""
+"""Log events that could not be delivered yet, in the node's own folder."""
+PARKED_BY: Final = f"{CONTROL}/parked-by"
+"""In the system's folder: one object for each node that has parked log events."""
 RESERVED_HOSTS: Final = frozenset(name.lower() for name in (*CONFIGURATION_FOLDERS, CONTROL))
 """Lower-case names no node may have: both repositories may share one root."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
-from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.interface import Content, Repository, Token
 from harmony_agent.repositories.layout import LEASE
 from harmony_agent.repositories.lease_machine import (
     Look,
@@ -20,11 +20,12 @@ from harmony_agent.repositories.lease_machine import (
 )
 from harmony_agent.repositories.metrics import LEASE_HELD
 
-__all__ = ["Lease", "Reporter"]
+__all__ = ["Lease", "Reporter", "boot_time"]
 
 log = logging.getLogger(__name__)
 
 _CONDITION: Final = "lease"
+_TURN: Final = 60.0  # seconds; how long a node that comes back waits for its folder at most
 _LOOP_LIMIT: Final = 120.0  # seconds; a step takes at most a third of the time to live
 
 
@@ -47,7 +48,7 @@ class Reporter(Protocol):
         """The loop has turned."""
 
 
-def _boot_time() -> float:
+def boot_time() -> float:
     """Seconds since boot, sleep included: a lease runs on while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -66,7 +67,7 @@ class Lease:
         holder: str,
         *,
         ttl: float = 30.0,
-        clock: Callable[[], float] = _boot_time,
+        clock: Callable[[], float] = boot_time,
     ) -> None:
         self._repository = repository
         self._clock = clock
@@ -74,6 +75,24 @@ class Lease:
         self._error: str | None = None
         self._owned = asyncio.Event()
         self._backoff = Backoff(first=1.0, ceiling=ttl / 6)
+
+    @classmethod
+    def abandoned(
+        cls, repository: Repository, identity: str, holder: str, found: Content | None, since: float
+    ) -> "Lease":
+        """The lease of another node's folder, to be taken once by `take`, for a minute.
+
+        It was seen as `found` (None: there is none) ever since `since`, a moment of `boot_time`.
+        """
+        lease = cls(repository, identity, holder, ttl=_TURN)
+        record = Record.from_bytes(found.data) if found else None
+        lease._state = lease._state.looked(record, found.token if found else None, since)
+        return lease
+
+    async def take(self) -> bool:
+        """Take the lease if that is allowed now; whether it is ours."""
+        await self._step()
+        return self.may_write()
 
     @property
     def state(self) -> Phase:
@@ -112,26 +131,32 @@ class Lease:
     async def run(self, health: Reporter) -> None:
         """Keep the lease for ever; a root task."""
         health.register_loop(_CONDITION, _LOOP_LIMIT)
-        while True:
-            before = self._state.phase
-            await self._step()
-            self._report(health, before)
-            health.beat(_CONDITION)
-            await asyncio.sleep(self._pause())
+        try:
+            while True:
+                before = self._state.phase
+                await self._step()
+                self._report(health, before)
+                health.beat(_CONDITION)
+                await asyncio.sleep(self._pause())
+        finally:
+            LEASE_HELD.set(0)
 
-    async def release(self) -> None:
-        """Give the lease back, so that a successor need not wait; writing stops at once."""
+    async def release(self) -> Token | None:
+        """Give the lease back, so that a successor need not wait; writing stops at once.
+
+        The version that says so, None if there was none to write or that failed (which is told).
+        """
         write = self._state.release(secrets.token_hex(8))
         self._state = State(self._state.identity, self._state.holder, self._state.ttl)
         self._owned.clear()
-        LEASE_HELD.set(0)
         if write is None or write.token is None:
-            return
+            return None
         try:
             async with asyncio.timeout(self._state.ttl / 3):
-                await self._repository.replace(LEASE, write.record.to_bytes(), write.token)
+                return await self._repository.replace(LEASE, write.record.to_bytes(), write.token)
         except (AgentError, TimeoutError) as error:
             log.warning("the lease could not be given back; it ends by itself: %s", error)
+            return None
 
     async def _step(self) -> None:
         """Do what is due: at most one look and one write."""

@@ -100,6 +100,7 @@ def _assemble(
         config_sync=found["config_sync"],
         runtime_mirror=found["runtime_mirror"],
         log_stream=found["log_stream"],
+        parked_adoption=found["parked_adoption"],
         drain_timeout=found["drain_timeout"],
         signal_process=found["signal_process"],
         api_token=SecretStr(token) if token else None,

@@ -344,6 +344,8 @@ class Settings(_Frozen):
     config_sync: bool = True
     runtime_mirror: bool = True
     log_stream: bool = True
+    parked_adoption: float = 3600.0
+    """Seconds that a node must have been away before another delivers its parked log events."""
     drain_timeout: float = 25.0
     """Seconds; leaves 5 of Kubernetes' default 30 for the process to end."""
     signal_process: str | None = None

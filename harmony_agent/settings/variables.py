@@ -149,6 +149,12 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("HARMONY_AGENT_LOG_STREAM", values.switch, "on", "log stream, on or off"),
     Variable("HARMONY_AGENT_LICENSE", values.switch, "on", "license check, on or off"),
     Variable(
+        "HARMONY_AGENT_PARKED_ADOPTION",
+        _at_least(120, "2m"),
+        "1h",
+        "time a node is away before another one delivers its parked log events",
+    ),
+    Variable(
         "HARMONY_AGENT_DRAIN_TIMEOUT",
         _at_least(0, "0s"),
         "25s",

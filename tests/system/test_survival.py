@@ -16,7 +16,7 @@ from fixtures.splunk import SplunkStandIn
 from tests.system.agent_process import Layout, eventually
 from tests.system.conftest import Node
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 OUTAGE = 60.0  # seconds
 MIRRORED = ("AS2/data", "AS2/mdn")
@@ -46,9 +46,12 @@ def same_files(home: Path, repository: Path, *folders: str) -> bool:
 
 
 def test_no_event_is_lost_while_the_log_system_is_down_for_a_minute(node: Node) -> None:
-    """Splunk goes away for a minute while Harmony writes on; no event is lost. Catching up, several
-    batches are on their way at once, which may arrive in another order than they began."""
+    """Splunk goes away for a minute while Harmony writes on; no event is lost. What it misses is
+    copied to the runtime repository meanwhile; it comes from the log all the same, once, and the
+    copies are deleted. Catching up, several batches are on their way at once, which may arrive in
+    another order than they began."""
     splunk = SplunkStandIn()
+    parked = node.layout.runtime / ".harmony-agent" / "parked"
     port, certificate = free_port(), node.authority.issue()
     node.layout.write_secrets(
         cleo_log_system=secret("splunk", url=f"https://localhost:{port}", token=splunk.hec.token)
@@ -62,11 +65,15 @@ def test_no_event_is_lost_while_the_log_system_is_down_for_a_minute(node: Node) 
             assert status == 200
             assert "[!]log-system" in lines
             assert len(numbers_in_log(node.layout)) - len(splunk.events) > 100
+            assert "[!]log-parking" in lines
+            assert len(list(parked.iterdir())) > 2
         with serving(splunk.app, certificate, port=port):
             written = numbers_in_log(node.layout)
             eventually(lambda: len(splunk.events) >= len(written), 60, "catching up")
+            eventually(lambda: not list(parked.iterdir()), what="the end of the copies")
             assert agent.stop() == 0
     assert sorted(once_each(splunk.events)) == written
+    assert len(splunk.events) - len(written) <= 1, "only what was on its way comes twice"
 
 
 def test_kill_9_loses_neither_events_nor_files(node: Node) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -11,8 +11,8 @@ from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
-from harmony_agent.logs.event import Event
 from harmony_agent.logs.pipeline.checkpoint import Checkpoint
+from harmony_agent.logs.pipeline.copies import Copies
 from harmony_agent.logs.pipeline.deliver import Delivery
 from harmony_agent.logs.pipeline.feed import Feed
 from harmony_agent.logs.pipeline.window import Batch, InFlight
@@ -49,21 +49,29 @@ class Pump:
         delivery: Delivery,
         checkpoint: Checkpoint,
         log_system: CurrentLogSystem,
+        copies: Copies,
         health: Health,
         beat: Callable[[], None],
+        *,
+        on_gap: Callable[[], Awaitable[None]],
     ) -> None:
+        """`on_gap` is called before anything after a gap in the log is taken; if it raises
+        Unavailable, again."""
         self._feed = feed
         self._delivery = delivery
         self._checkpoint = checkpoint
         self._log_system = log_system
+        self._copies = copies
         self._health = health
         self._beat = beat
+        self._on_gap = on_gap
         self._backoff = Backoff()
         self._flight = InFlight()
         self._done: Position | None = None  # all before it is done with
         self._read: Position | None = None  # all before it is done with or in flight
         self._reading: asyncio.Task[Reading] | None = None
         self._sending: dict[asyncio.Task[int], Batch] = {}
+        self._moved = 0.0  # the loop's time of the last delivery, or when there was none to make
         self.behind = 0  # bytes of the file beyond what is in flight
         self.delivered = 0
         self.last_delivery: datetime | None = None
@@ -85,14 +93,26 @@ class Pump:
             return 0.0
         return max(0.0, (datetime.now(UTC) - oldest.time).total_seconds())
 
+    def stalled(self) -> float:
+        """For how many seconds events wait without any delivery."""
+        return asyncio.get_running_loop().time() - self._moved if self._flight else 0.0
+
+    async def position(self) -> Position:
+        """The place in the log before which all is done with."""
+        await self._position()
+        assert self._done is not None
+        return self._done
+
     async def stream(self, *, until_end: bool) -> None:
         """Deliver what the log holds: for ever, or until its present end."""
         position = await self._position()
+        copies = 0  # parked before the log is being looked at
         ended = False  # there is no more to read, as far as was seen
         try:
             while not (ended and until_end and not self._flight):
                 self._send_more()
                 if self._reading is None and self._has_room(ended and until_end):
+                    copies = self._copies.newest
                     self._reading = asyncio.create_task(
                         self._look(position, at_once=until_end), name="log-read"
                     )
@@ -103,31 +123,16 @@ class Pump:
                 self._beat()
                 if self._reading is not None and self._reading.done():
                     reading, self._reading = self._reading.result(), None
+                    if reading.gap is not None:
+                        await self._tried(self._on_gap)
                     ended = not self._take(reading)
                     position = reading.after
+                    if reading.at_end:
+                        self._flight.cover(copies)
                 self._settle()
                 await self._advance()
         finally:
             await self._stop()
-
-    async def rest(self) -> AsyncGenerator[Sequence[Event]]:
-        """What is not done with, batch by batch; a batch is done with once the next is asked for.
-
-        Leaving early leaves the batch undone.
-        """
-        position = await self._position()
-        await self._advance()
-        while True:
-            if not self._flight:
-                reading = await self._feed.next(position, self._log_system.limits)
-                position = reading.after
-                if not self._take(reading):
-                    return
-            while self._flight:
-                batch = next(iter(self._flight))
-                yield batch.events
-                batch.events = ()
-                await self._advance()
 
     async def count_rest(self, seconds: float) -> int:
         """How many events are not done with, as far as they can be read in `seconds`."""
@@ -161,6 +166,8 @@ class Pump:
         if reading.after == self._read:
             return False
         if reading.events:
+            if not self._flight:
+                self._moved = asyncio.get_running_loop().time()
             self._flight.add(Batch(reading.events, reading.after, reading.size))
         elif not self._flight.extend(reading.after):
             self._done = reading.after
@@ -184,6 +191,7 @@ class Pump:
             acknowledged = 0 if task.cancelled() else task.result()
             if acknowledged:
                 self.last_delivery = datetime.now(UTC)
+                self._moved = asyncio.get_running_loop().time()
                 self.delivered += acknowledged
                 batch.events = batch.events[acknowledged:]
 
@@ -193,6 +201,7 @@ class Pump:
         if done is not None:
             self._done = done
             await self._tried(lambda: self._checkpoint.save(done, self.delivered))
+        self._copies.delivered = self._flight.copies
 
     async def _stop(self) -> None:
         """End attempts and reading; what they have got done counts."""

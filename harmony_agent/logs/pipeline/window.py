@@ -33,11 +33,12 @@ class Window:
 @dataclass(slots=True, eq=False)
 class Batch:
     """Events that are not done with, the place in the log after them, and the bytes of the log
-    from which they were read."""
+    from which they were read. `copies`: all segments up to that number hold none after them."""
 
     events: Sequence[Event]
     after: Position
     size: int
+    copies: int = 0
 
 
 class InFlight:
@@ -46,6 +47,8 @@ class InFlight:
 
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
+        self.copies = 0
+        """The highest `copies` of a batch that is left behind, or of none."""
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -73,10 +76,19 @@ class InFlight:
             self._batches[-1].after = after
         return bool(self._batches)
 
+    def cover(self, copies: int) -> None:
+        """All segments up to number `copies` hold only events that were added by now."""
+        if self._batches:
+            self._batches[-1].copies = copies
+        else:
+            self.copies = copies
+
     def advance(self) -> Position | None:
         """Leave the batches behind that are done with up to the first one that is not; the place
         after them, or None if there are none."""
         position = None
         while self._batches and not self._batches[0].events:
-            position = self._batches.popleft().after
+            batch = self._batches.popleft()
+            position = batch.after
+            self.copies = max(self.copies, batch.copies)
         return position

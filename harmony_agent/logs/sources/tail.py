@@ -33,12 +33,13 @@ _MOST_FINISHED: Final = 64  # content keys in a position
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where to read next: `final` if nothing will be written there any more, `listing` what was
-    put away when it was chosen as the newest."""
+    """Where to read next: `final` if nothing will be written there any more, `last` if it is the
+    log as it stands now, `listing` what was put away when it was chosen as the newest."""
 
     source: Source
     start: Position
     final: bool
+    last: bool
     listing: list[Generation] | None = None
 
 
@@ -55,13 +56,19 @@ class Tail:
         self._scratch = scratch
         self._held: Source | None = None
         self._told_lost: Position | None = None
-        self._gap: int | None = None  # not reported yet
+        self._lost = False  # whether the log of the position that is being read from is gone
 
     def read(self, position: Position, limits: Limits) -> Reading:
         """The next events after `position`, none if there are none yet."""
+        self._lost = False
         reading = self._next(position, limits)
-        gap, self._gap = self._gap, None
-        return reading if gap is None else replace(reading, gap=gap)
+        moved = reading.after is not position
+        return replace(reading, gap=position.behind) if self._lost and moved else reading
+
+    def holds(self, position: Position) -> bool:
+        """Whether the log or its archive still has the file in which `position` is."""
+        current = Generation(self._path, 0, archived=False)
+        return self._find(position, [current, *self._archived(position)]) is not None
 
     def close(self) -> None:
         """Give back the open file."""
@@ -79,10 +86,12 @@ class Tail:
                         if place.listing not in (None, self._archived(position)):
                             return nothing  # rotated again: look anew, or a file would be missed
                         self._hold(place.source)
-                        return reading
-                    nothing = replace(nothing, behind=reading.behind)
+                        return replace(reading, at_end=place.last and not reading.behind)
+                    at_end = place.last and not reading.behind
+                    nothing = Reading([], position, reading.behind, at_end=at_end)
         except (Changed, Incomplete) as change:
             log.debug("the log is being rotated: %s", change)
+            return Reading([], position)
         return nothing
 
     def _places(self, position: Position, finished: list[str]) -> Generator[_Place]:
@@ -94,8 +103,9 @@ class Tail:
         held = self._held
         read_to_end = held is not None and held.holds(position)
         if held is not None and read_to_end:
-            yield _Place(held, position, final=newest not in (None, held.identity))
-            if held.identity == newest:
+            is_newest = held.identity == newest
+            yield _Place(held, position, final=newest is not None and not is_newest, last=is_newest)
+            if is_newest:
                 return
             finished.append(held.content_key())
         listing = self._archived(position)
@@ -130,9 +140,9 @@ class Tail:
             return
         try:
             if not generation.archived:
-                yield _Place(source, start, final, listing)
+                yield _Place(source, start, final, last=True, listing=listing)
             elif (key := source.content_key()) not in finished:
-                yield _Place(source, start, final)
+                yield _Place(source, start, final, last=False)
                 finished.append(key)
         finally:
             if source is not self._held:
@@ -166,8 +176,9 @@ class Tail:
         self._held = source
 
     def _tell_lost(self, position: Position) -> None:
+        self._lost = True
         if self._told_lost != position:
-            self._told_lost, self._gap = position, position.behind
+            self._told_lost = position
             log.error(
                 "the log that was read last is neither there nor in the archive: what was not read "
                 "of it is lost, %d bytes as far as is known; keep rotated logs in logs/archive",

@@ -28,6 +28,7 @@ class Changed(Exception):
 class Reading:
     """Events and the position after them, `size` bytes on; `behind` is how many bytes lie beyond
     it in its file. `gap`: a log that was not read to its end is gone, with so many bytes at least.
+    `at_end`: the log holds nothing beyond it, as far as was seen.
 
     A position that moved without events means: read on at once.
     """
@@ -38,6 +39,7 @@ class Reading:
     size: int = 0
     damage: list[Damage] = field(default_factory=list)
     gap: int | None = None
+    at_end: bool = False
 
 
 def take(
