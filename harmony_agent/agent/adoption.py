@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from harmony_agent.agent.storage import Storage
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _LONGEST_PAUSE: Final = 600.0  # seconds between looks at who has parked anything
 _SHARE: Final = 6  # looks in the time that a node may be away
 _TURN: Final = 50.0  # seconds of the minute that a lease is taken for
+_BLIND: Final = 3  # pauses without a look
 # Seconds between turns; a node that waits for its lease looks at it each ten.
 _BETWEEN: Final = 30.0
 
@@ -47,10 +48,11 @@ def announce(storage: Storage, node: str) -> Announce:
 
 @dataclass(frozen=True, slots=True)
 class _Absence:
-    """The version of a lease that was seen, and since when; a moment of `boot_time`."""
+    """The version of a lease that was seen, since when, and last when; moments of `boot_time`."""
 
     version: str | None
     since: float
+    seen: float
 
 
 class Adoption:
@@ -71,22 +73,25 @@ class Adoption:
         self._node = node
         self._after = after
         self._clock = clock
+        self._pause = min(_LONGEST_PAUSE, after / _SHARE)
         self._absences: dict[str, _Absence] = {}
 
     async def run(self) -> None:
         """Look and deliver, for ever."""
         await self._storage.own_runtime()
-        pause = min(_LONGEST_PAUSE, self._after / _SHARE)
         while True:
             unfinished = False
             # With a log system that takes nothing, a lease would be taken for nothing.
             if self._stream.delivers:
                 try:
                     unfinished = await self.look()
-                except AgentError as error:
+                except (AgentError, OSError) as error:
                     log.warning("whether lost nodes parked log events can't be seen: %s", error)
+                except Exception:  # other nodes' trouble must not end this one
+                    log.exception("whether lost nodes parked log events can't be seen")
             # Not all nodes at the same moment.
-            await asyncio.sleep(_BETWEEN if unfinished else pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            wait = self._pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not cryptography
+            await asyncio.sleep(_BETWEEN if unfinished else wait)
 
     async def look(self) -> bool:
         """One round over all nodes that have parked events; whether one is begun, but not done.
@@ -99,7 +104,7 @@ class Adoption:
         for node in sorted(nodes):
             try:
                 unfinished |= await self._consider(node)
-            except AgentError as error:
+            except (AgentError, OSError) as error:
                 log.warning("the parked log events of %s can't be delivered yet: %s", node, error)
         return unfinished
 
@@ -107,24 +112,32 @@ class Adoption:
         """Adopt what `node` parked if it is away for long enough; whether there is more."""
         async with self._storage.visit(node) as repository:
             found = await _lease(repository)
-            version = found.token if found else None
-            absence = self._absences.get(node)
-            if absence is None or absence.version != version:
-                self._absences[node] = _Absence(version, self._clock())
+            since = self._away_since(node, found.token if found else None)
+            if self._clock() - since < self._after:
                 return False
-            if self._clock() - absence.since < self._after:
-                return False
-            lease = Lease.abandoned(
-                repository, self._storage.identity, self._node, found, absence.since
-            )
-            if not await lease.take():
-                return False  # it came back, or another node was faster
+            lease = Lease.abandoned(repository, self._storage.identity, self._node, found, since)
             try:
+                if not await lease.take():
+                    return False  # it came back, or another node was faster
                 return not await self._deliver(node, repository, lease)
             finally:
-                # What we gave back ourselves is no sign of life.
                 released = await lease.release()
-                self._absences[node] = _Absence(released, self._clock() - self._after)
+                if released is not None:  # what we gave back ourselves is no sign of life
+                    now = self._clock()
+                    self._absences[node] = _Absence(released, now - self._after, now)
+
+    def _away_since(self, node: str, version: str | None) -> float:
+        """Since when `node` has not renewed its lease, now seen as `version`.
+
+        After a time in which nobody could look, the count begins anew: `node` could not renew it
+        either.
+        """
+        now, absence = self._clock(), self._absences.get(node)
+        known = absence is not None and absence.version == version
+        if absence is None or not known or now - absence.seen > _BLIND * self._pause:
+            absence = _Absence(version, now, now)
+        self._absences[node] = replace(absence, seen=now)
+        return absence.since
 
     async def _deliver(self, node: str, repository: Repository, lease: Lease) -> bool:
         """Deliver what `node` parked, as far as there is time; whether that was all."""
@@ -133,10 +146,11 @@ class Adoption:
         try:
             async with asyncio.timeout(_TURN):
                 events = await self._stream.deliver_parked(folder)
+                async with self._storage.visit(None) as system:
+                    folder.claim()
+                    await _unname(system, node)
         except TimeoutError:
             return False
-        async with self._storage.visit(None) as system:
-            await _unname(system, node)
         log.info("the parked log events of %s are delivered", node, extra={"events": events})
         return True
 

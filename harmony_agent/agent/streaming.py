@@ -25,7 +25,9 @@ __all__ = ["Streaming"]
 log = logging.getLogger(__name__)
 
 _PRUNE_INTERVAL: Final = 3600.0  # seconds
-_PARKING_SHARE: Final = 0.3  # of the time that is left: what can't be delivered is parked
+# Of the time that is left, for parking what can't be delivered; more if that is known already.
+_PARKING_SHARE: Final = 0.3
+_DOWN_SHARE: Final = 0.7
 
 
 class Streaming:
@@ -113,22 +115,23 @@ class Streaming:
 
     async def drain(self, deadline: Deadline) -> None:
         """Deliver what is in the log by now, park what can't be, as far as `deadline` allows."""
-        left = await self._stream.drain(deadline.left() * (1 - _PARKING_SHARE))
+        share = _PARKING_SHARE if self._stream.delivers else _DOWN_SHARE
+        left = await self._stream.drain(deadline.left() * (1 - share))
         if left or self._stream.parked:
-            await self._park_rest(deadline)
+            await self._park_rest(deadline, rest=bool(left))
         if left:
             parked = self._stream.parked
             log.warning("log events are left undelivered", extra={"events": left, "parked": parked})
 
-    async def _park_rest(self, deadline: Deadline) -> None:
+    async def _park_rest(self, deadline: Deadline, *, rest: bool) -> None:
         if self._storage is None:
             return
         try:
             async with asyncio.timeout(deadline.left()):
                 folder = await self._folder(self._storage)
                 tell = announce(self._storage, self._settings.host)
-                await self._stream.park_rest(folder, tell)
-        except (AgentError, TimeoutError) as error:
+                await self._stream.park_rest(folder, tell, rest=rest)
+        except (AgentError, OSError) as error:  # time-outs as well
             log.error("undelivered events can't be parked: %s", error or "out of time")
 
     async def _folder(self, storage: Storage) -> ParkedFolder:

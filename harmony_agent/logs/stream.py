@@ -81,7 +81,6 @@ class LogStream:
             copies,
             health,
             self._beat,
-            on_gap=ledger.want_all,
         )
         self._redelivery = Redelivery(self._delivery)
         self._parking = Parking(tail(), ledger, copies, self._pump, self._redelivery, health)
@@ -109,8 +108,8 @@ class LogStream:
     async def drain(self, seconds: float) -> int:
         """End streaming, and deliver what is in the log by now, for at most `seconds`.
 
-        Returns how many events are left undelivered (as far as they can be counted in 2 s); they
-        can be parked, and are delivered after the next start in any case.
+        Returns how many events are left undelivered (as far as they can be counted in a tenth of
+        that, 2 s at most); they can be parked, and are delivered after the next start in any case.
         """
         self._draining = True
         await self._stop_streaming()
@@ -118,7 +117,7 @@ class LogStream:
             async with asyncio.timeout(seconds):
                 await self._pump.stream(until_end=True)
         except TimeoutError:
-            return await self._pump.count_rest(_COUNT_SECONDS)
+            return await self._pump.count_rest(min(_COUNT_SECONDS, 0.1 * seconds))
         return 0
 
     async def park(self, folder: ParkedFolder, announce: Announce) -> None:
@@ -126,14 +125,14 @@ class LogStream:
         `folder`; deliver what an earlier agent left there. See Parking."""
         await self._parking.run(folder, announce)
 
-    async def park_rest(self, folder: ParkedFolder, announce: Announce) -> int:
-        """After `drain`: put copies of what is left into `folder`, and delete those that are not
-        needed any more.
+    async def park_rest(self, folder: ParkedFolder, announce: Announce, *, rest: bool) -> None:
+        """After `drain`, which left a `rest` or not: put copies of that into `folder`, and delete
+        those that are not needed any more.
 
-        Returns how many events are parked. Raises AgentError; what is neither delivered nor parked
-        stays in the log, and is read again after the next start.
+        Raises AgentError and OSError; what is neither delivered nor parked stays in the log, and
+        is read again after the next start.
         """
-        return await self._parking.finish(folder, announce)
+        await self._parking.finish(folder, announce, rest=rest)
 
     @property
     def parked(self) -> int:
@@ -142,14 +141,15 @@ class LogStream:
 
     @property
     def delivers(self) -> bool:
-        """Whether the log system takes events at this moment, as far as is known."""
-        return not self._delivery.last_error
+        """Whether the log system takes events at this moment; also if that is not known, since
+        nothing waits to be delivered."""
+        return not (self._delivery.last_error and self._pump.pending)
 
     async def deliver_parked(self, folder: ParkedFolder) -> int:
         """Deliver what another node left in `folder`, and delete it there.
 
         Returns how many events that were. Raises Unavailable as soon as the log system takes none,
-        and what the folder raises.
+        and what the folder raises; called again, it goes on where it was.
         """
         delivered = 0
         for path in await folder.paths():

@@ -92,6 +92,8 @@ class Lease:
     async def take(self) -> bool:
         """Take the lease if that is allowed now; whether it is ours."""
         await self._step()
+        if self._state.doubt:  # an answer was lost
+            await self._step()
         return self.may_write()
 
     @property

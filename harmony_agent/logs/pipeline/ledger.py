@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,28 +27,30 @@ CREATE TABLE IF NOT EXISTS segments (
     wanted INTEGER NOT NULL DEFAULT 0
 );
 """
-_FIRST: Final = "SELECT after FROM segments WHERE NOT wanted ORDER BY number LIMIT 1"
-_LAST: Final = "SELECT after FROM segments ORDER BY number DESC LIMIT 1"
+_TOTALS: Final = "SELECT ifnull(max(number), 0), count(*), ifnull(sum(events), 0) FROM segments"
+_LAST: Final = "SELECT after FROM segments WHERE NOT wanted ORDER BY number DESC LIMIT 1"
+_UNWANTED: Final = "SELECT path FROM segments WHERE NOT wanted"
+_WANT: Final = "UPDATE segments SET wanted = 1 WHERE number = ?"
+_REMOVE: Final = "DELETE FROM segments WHERE number = ?"
 _DELIVERED: Final = """
-SELECT number, path, token, events FROM segments
+SELECT number, path, token, events, after FROM segments
 WHERE number <= ? AND NOT wanted ORDER BY number LIMIT ?
 """
 _WANTED: Final = """
-SELECT number, path, token, events FROM segments WHERE wanted ORDER BY number LIMIT ?
-"""
-_UNWANTED: Final = """
-SELECT number, path, token, events FROM segments WHERE NOT wanted ORDER BY number
+SELECT number, path, token, events, after FROM segments WHERE wanted ORDER BY number LIMIT ?
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A segment this node parked: its number (they grow), path, version and count of events."""
+    """A segment this node parked: its number (they grow), path, version, count of events, and the
+    place in the log after them."""
 
     number: int
     path: str
     token: Token
     events: int
+    after: Position
 
 
 class Ledger:
@@ -63,20 +66,18 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         self.newest = 0
         """The number of the last segment, as far as is known; right after `load` and `add`."""
+        self.segments = 0
+        """How many there are, as far as is known; right after each call."""
         self.events = 0
-        """How many events all segments hold, as far as is known; right after each call."""
+        """How many events they hold."""
 
     async def load(self) -> None:
         """Learn what there is."""
         await self._workers.run(_LIMIT, self._load)
 
     async def cursor(self) -> Position | None:
-        """The place in the log after the last parked event; None if nothing is parked."""
-        return await self._workers.run(_LIMIT, self._place, _LAST)
-
-    async def beginning(self) -> Position | None:
-        """The place in the log after the first segment that is not wanted; None without one."""
-        return await self._workers.run(_LIMIT, self._place, _FIRST)
+        """The place in the log after the last segment that is not wanted; None without one."""
+        return await self._workers.run(_LIMIT, self._cursor)
 
     async def add(self, path: str, token: Token, events: int, after: Position) -> None:
         """The segment `path` is parked, and reaches up to `after`."""
@@ -90,18 +91,17 @@ class Ledger:
         """Segments that have to be delivered from the repository."""
         return await self._workers.run(_LIMIT, self._rows, _WANTED, (most,))
 
-    async def want_all(self) -> None:
-        """The log has lost something: nobody knows what of it is parked."""
-        await self._workers.run(_LIMIT, self._want_all)
+    async def want(self, rows: Sequence[Row]) -> None:
+        """The log has lost what these hold."""
+        await self._workers.run(_LIMIT, self._change, _WANT, rows)
 
     async def paths(self) -> set[str]:
         """All that this node parked and that is not wanted."""
-        rows = await self._workers.run(_LIMIT, self._rows, _UNWANTED, ())
-        return {row.path for row in rows}
+        return await self._workers.run(_LIMIT, self._paths)
 
-    async def remove(self, row: Row) -> None:
-        """The segment is deleted."""
-        await self._workers.run(_LIMIT, self._remove, row.number)
+    async def remove(self, rows: Sequence[Row]) -> None:
+        """These segments are deleted."""
+        await self._workers.run(_LIMIT, self._change, _REMOVE, rows)
 
     async def close(self) -> None:
         """Close the database; idempotent."""
@@ -119,13 +119,12 @@ class Ledger:
 
     def _load(self) -> None:
         with translated(self._path):
-            count = self._open().execute("SELECT max(number), sum(events) FROM segments")
-            newest, events = count.fetchone()
-        self.newest, self.events = max(self.newest, newest or 0), events or 0
+            found = self._open().execute(_TOTALS).fetchone()
+        self.newest, self.segments, self.events = max(self.newest, found[0]), found[1], found[2]
 
-    def _place(self, query: str) -> Position | None:
+    def _cursor(self) -> Position | None:
         with translated(self._path):
-            row = self._open().execute(query).fetchone()
+            row = self._open().execute(_LAST).fetchone()
         return Position.from_json(json.loads(row[0])) if row else None
 
     def _add(self, path: str, token: Token, events: int, after: Position) -> None:
@@ -140,13 +139,16 @@ class Ledger:
     def _rows(self, query: str, values: tuple[int, ...]) -> list[Row]:
         with translated(self._path):
             rows = self._open().execute(query, values).fetchall()
-        return [Row(number, path, Token(token), events) for number, path, token, events in rows]
+        return [
+            Row(number, path, Token(token), events, Position.from_json(json.loads(after)))
+            for number, path, token, events, after in rows
+        ]
 
-    def _want_all(self) -> None:
+    def _paths(self) -> set[str]:
         with translated(self._path):
-            self._open().execute("UPDATE segments SET wanted = 1")
+            return {row[0] for row in self._open().execute(_UNWANTED)}
 
-    def _remove(self, number: int) -> None:
+    def _change(self, statement: str, rows: Sequence[Row]) -> None:
         with translated(self._path):
-            self._open().execute("DELETE FROM segments WHERE number = ?", (number,))
+            self._open().executemany(statement, [(row.number,) for row in rows])
         self._load()

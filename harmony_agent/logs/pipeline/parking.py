@@ -7,7 +7,7 @@ they were read from is lost.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,7 +20,8 @@ from harmony_agent.logs.pipeline.copies import Copies
 from harmony_agent.logs.pipeline.ledger import Ledger, Row
 from harmony_agent.logs.pipeline.pump import Pump
 from harmony_agent.logs.pipeline.redelivery import Redelivery
-from harmony_agent.logs.pipeline.segments import ParkedFolder, pack
+from harmony_agent.logs.pipeline.segments import ParkedFolder, Segment, pack
+from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading, Tail
 from harmony_agent.logs.systems.interface import Limits
 
@@ -35,9 +36,12 @@ CONDITION: Final = "log-parking"
 
 _OUTAGE: Final = 30.0  # seconds without any delivery, then what is undelivered is parked
 _TURN: Final = 5.0  # seconds; what is written in them is lost with the node
+# Turns grow by as much with each thousand segments, so that these stay in the thousands.
+_LONGEST_TURN: Final = 60.0
+_ANNOUNCE_AGAIN: Final = 600.0  # seconds; a node that adopted what was parked has taken it back
 _READ_LIMIT: Final = 120.0  # seconds; unpacking a large archive is the longest
 _LIMITS: Final = Limits(entries=5_000, size=4 * 1024 * 1024)
-_AT_ONCE: Final = 8  # deletes
+_AT_ONCE: Final = 16  # deletes
 
 
 class Parking:
@@ -60,7 +64,9 @@ class Parking:
         self._health = health
         self._workers = Workers("log-parking", 1)
         self._lock = asyncio.Lock()
-        self._announced = False
+        self._pending: tuple[Segment, Position] | None = None  # may be there, has no row yet
+        self._announced_at: float | None = None  # the loop's time
+        self._is_named = False  # as far as we know
         self._strangers: list[str] | None = None  # left by an earlier agent; None: not looked yet
 
     @property
@@ -76,18 +82,17 @@ class Parking:
             tasks.create_task(keep, name="log-parking")
             tasks.create_task(deliver, name="log-parked")
 
-    async def finish(self, folder: ParkedFolder, announce: Announce) -> int:
-        """At the end: delete what is delivered by now, park all that is not.
+    async def finish(self, folder: ParkedFolder, announce: Announce, *, rest: bool) -> None:
+        """At the end: park all that is not delivered, if there is a `rest`; delete what is.
 
-        Returns how many events are parked in all. Raises AgentError; what is neither delivered nor
-        parked stays in the log.
+        Raises AgentError and OSError; what is neither delivered nor parked stays in the log.
         """
         async with self._lock:
             await self._load(folder)
+            if rest:
+                await self._park(folder, announce, to_end=True)
             await self._clear(folder)
-            await self._park(folder, announce, to_end=True)
             await self._say_if_none(announce)
-        return self._ledger.events
 
     async def close(self) -> None:
         """Close the log and the ledger; idempotent."""
@@ -112,13 +117,14 @@ class Parking:
                 await asyncio.sleep(backoff.next())
             else:
                 backoff.reset()
-                await asyncio.sleep(_TURN)
+                grown = _TURN * (1 + self._ledger.segments / 1000)
+                await asyncio.sleep(min(grown, _LONGEST_TURN))
 
     async def _keep(self, folder: ParkedFolder, announce: Announce) -> None:
         async with self._lock:
             await self._load(folder)
             await self._clear(folder)
-            if self._pump.stalled() >= _OUTAGE:
+            if self._pending is not None or self._pump.stalled() >= _OUTAGE:
                 await self._park(folder, announce, to_end=False)
             await self._say_if_none(announce)
         self._tell()
@@ -130,31 +136,44 @@ class Parking:
             self._copies.newest = self._ledger.newest
             own = await self._ledger.paths()
             self._strangers = [path for path in await folder.paths() if path not in own]
-            self._announced = bool(self._strangers or own)  # by the agent that parked them
+            self._is_named = bool(self._strangers or own)  # by the agent that parked them
 
     async def _clear(self, folder: ParkedFolder) -> None:
         """Delete the segments whose events were delivered from the log."""
-        if not self._ledger.events:
-            return
-        rows = await self._ledger.delivered(self._copies.delivered, _AT_ONCE)
-        if rows and not await self._log_is_whole():
-            await self._ledger.want_all()
-            return
-        while rows:
-            await asyncio.gather(*(folder.remove(row.path, row.token) for row in rows))
-            for row in rows:
-                await self._ledger.remove(row)
+        while self._ledger.events:
             rows = await self._ledger.delivered(self._copies.delivered, _AT_ONCE)
+            if not rows:
+                return
+            lost = await self._workers.run(_READ_LIMIT, self._lost, rows)
+            if lost is None:
+                return
+            if lost:
+                await self._ledger.want(lost)
+                continue
+            await asyncio.gather(*(folder.remove(row.path, row.token) for row in rows))
+            await self._ledger.remove(rows)
 
-    async def _log_is_whole(self) -> bool:
-        """Whether the log still has what was parked first. If not, it may have gone before it was
-        delivered: to a position in a log of which nothing was ever acknowledged no gap shows."""
-        place = await self._ledger.beginning()
-        return place is None or await self._workers.run(_READ_LIMIT, self._tail.holds, place)
+    def _lost(self, rows: Sequence[Row]) -> list[Row] | None:
+        """Those of `rows` that were read from files which the log and its archive have no more, and
+        which may have gone before they were delivered; None: that can't be told now. Blocking.
+
+        What is read on from one file tells of it at its beginning and its end: a packed one takes
+        long to look at.
+        """
+        lost: list[Row] = []
+        for run in _runs(rows):
+            held = {self._tail.holds(run[place].after) for place in (0, -1)}
+            if None in held:
+                return None
+            if False in held:
+                lost += run
+        return lost
 
     async def _park(self, folder: ParkedFolder, announce: Announce, *, to_end: bool) -> None:
         """Park from where the last segment ends: `to_end` of the log, else as long as the outage
         lasts and until the log is read up to now."""
+        if self._pending is not None:
+            await self._put(folder, announce, *self._pending)
         place = await self._ledger.cursor() or await self._pump.position()
         while to_end or self._pump.stalled() >= _OUTAGE:
             reading: Reading = await self._workers.run(_READ_LIMIT, self._tail.read, place, _LIMITS)
@@ -162,38 +181,50 @@ class Parking:
                 return
             place = reading.after
             if reading.events:
-                if not self._announced:
-                    await announce(True)
-                    self._announced = True
                 segment = await self._workers.run(_READ_LIMIT, pack, reading.events)
-                path, token = await folder.put(segment)
-                await self._ledger.add(path, token, segment.events, place)
-                self._copies.newest = self._ledger.newest
-                metrics.PARKED.inc(segment.events)
+                self._pending = segment, place
+                await self._put(folder, announce, *self._pending)
             if reading.at_end and not to_end:
                 return
 
+    async def _put(
+        self, folder: ParkedFolder, announce: Announce, segment: Segment, after: Position
+    ) -> None:
+        """Park `segment`, unless an earlier try did. The log may have grown since that try: another
+        segment would hold its events once more."""
+        await self._announce(announce)
+        path, token = await folder.put(segment)
+        await self._ledger.add(path, token, segment.events, after)
+        self._pending = None
+        self._copies.newest = self._ledger.newest
+        metrics.PARKED.inc(segment.events)
+
+    async def _announce(self, announce: Announce) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._announced_at is None or now - self._announced_at > _ANNOUNCE_AGAIN:
+            await announce(True)
+            self._announced_at, self._is_named = now, True
+
     async def _say_if_none(self, announce: Announce) -> None:
-        if self._announced and not self._ledger.events and not self._strangers:
+        if self._is_named and not self._ledger.events and not self._strangers:
             await announce(False)
-            self._announced = False
+            self._announced_at, self._is_named = None, False
 
     async def _deliver(self, folder: ParkedFolder) -> None:
         """Deliver what an earlier agent of this node left, and what the log has lost."""
         delivered = 0
         while self._strangers:
-            delivered += await self._redelivery.deliver(folder, self._strangers[0], patient=True)
-            del self._strangers[0]
+            # One that can't be delivered now must not be in the others' way.
+            self._strangers.append(self._strangers.pop(0))
+            delivered += await self._redelivery.deliver(folder, self._strangers[-1], patient=True)
+            self._strangers.pop()
         if delivered:
             log.info("parked log events are delivered", extra={"events": delivered})
         if self._ledger.events:
             for row in await self._ledger.wanted(_AT_ONCE):
-                await self._deliver_own(folder, row)
-
-    async def _deliver_own(self, folder: ParkedFolder, row: Row) -> None:
-        delivered = await self._redelivery.deliver(folder, row.path, patient=True)
-        await self._ledger.remove(row)
-        log.info("log events that the log lost are delivered", extra={"events": delivered})
+                delivered = await self._redelivery.deliver(folder, row.path, patient=True)
+                await self._ledger.remove([row])
+                log.info("log events that the log lost are delivered", extra={"events": delivered})
 
     def _tell(self) -> None:
         metrics.PARKED_NOW.set(self._ledger.events)
@@ -202,3 +233,14 @@ class Parking:
             self._health.trouble(CONDITION, message)
         else:
             self._health.ok(CONDITION)
+
+
+def _runs(rows: Sequence[Row]) -> list[list[Row]]:
+    """`rows` cut where they were not read on from the same file."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        last = runs[-1][-1].after if runs else None
+        if last is None or last.file != row.after.file or row.after.offset < last.offset:
+            runs.append([])
+        runs[-1].append(row)
+    return runs

@@ -52,11 +52,7 @@ class Pump:
         copies: Copies,
         health: Health,
         beat: Callable[[], None],
-        *,
-        on_gap: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_gap` is called before anything after a gap in the log is taken; if it raises
-        Unavailable, again."""
         self._feed = feed
         self._delivery = delivery
         self._checkpoint = checkpoint
@@ -64,7 +60,6 @@ class Pump:
         self._copies = copies
         self._health = health
         self._beat = beat
-        self._on_gap = on_gap
         self._backoff = Backoff()
         self._flight = InFlight()
         self._done: Position | None = None  # all before it is done with
@@ -123,8 +118,6 @@ class Pump:
                 self._beat()
                 if self._reading is not None and self._reading.done():
                     reading, self._reading = self._reading.result(), None
-                    if reading.gap is not None:
-                        await self._tried(self._on_gap)
                     ended = not self._take(reading)
                     position = reading.after
                     if reading.at_end:

@@ -13,14 +13,17 @@ __all__ = ["Redelivery"]
 log = logging.getLogger(__name__)
 
 _UNPACK_LIMIT: Final = 60.0  # seconds
+_MOST_BEGUN: Final = 256  # segments whose progress is remembered
 
 
 class Redelivery:
-    """Segments, from the repository to the log system."""
+    """Segments, from the repository to the log system. What was broken off goes on where it was:
+    a segment that can be read but not deleted must not be delivered again and again."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self._workers = Workers("log-parked", 1)
+        self._done: dict[tuple[str, str, str], int] = {}  # events, by folder, path and version
 
     async def deliver(self, folder: ParkedFolder, path: str, *, patient: bool) -> int:
         """Deliver one segment, then delete it; how many events it held, 0 if it is gone.
@@ -28,6 +31,7 @@ class Redelivery:
         Tries the log system for ever if `patient`, else raises Unavailable after a failure. Raises
         what the folder raises. A damaged segment is told and left where it is.
         """
+        folder.claim()
         try:
             content = await folder.read(path)
             events = await self._workers.run(_UNPACK_LIMIT, unpack, content.data)
@@ -36,15 +40,25 @@ class Redelivery:
         except ValueError as error:
             log.error("parked events are damaged and left in %s: %s", path, error)
             return 0
-        rest = events
-        while rest:
-            done = await self._delivery.attempt(rest)
-            if not done and not patient:
-                raise Unavailable("the log system takes nothing at this moment")
-            rest = rest[done:]
-        await folder.remove(path, content.token)
+        key = (folder.location, path, content.token)
+        done = self._done.pop(key, 0)
+        try:
+            while done < len(events):
+                taken = await self._delivery.attempt(events[done:])
+                if not taken and not patient:
+                    raise Unavailable("the log system takes nothing at this moment")
+                done += taken
+            await folder.remove(path, content.token)
+        except BaseException:
+            self._remember(key, done)
+            raise
         return len(events)
 
     def close(self) -> None:
         """Give back the thread."""
         self._workers.close()
+
+    def _remember(self, key: tuple[str, str, str], done: int) -> None:
+        self._done[key] = done
+        if len(self._done) > _MOST_BEGUN:
+            del self._done[next(iter(self._done))]

@@ -62,9 +62,19 @@ class ParkedFolder:
         self._folder = folder
         self._may_write = may_write
 
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return self._repository.location
+
+    def claim(self) -> None:
+        """Raises Unavailable while the node's lease is not ours."""
+        if not self._may_write():
+            raise Unavailable(f"the lease of {self._repository.location} is not ours")
+
     async def put(self, segment: Segment) -> tuple[str, Token]:
         """Write it, unless exactly these events are there already; its path and version."""
-        self._see_that_it_is_ours()
+        self.claim()
         path = f"{self._folder}/{segment.name}"
         try:
             return path, await self._repository.create(path, segment.data)
@@ -85,12 +95,8 @@ class ParkedFolder:
 
     async def remove(self, path: str, token: Token) -> None:
         """Delete that version; nothing if it is gone. Another version stays, and is no error."""
-        self._see_that_it_is_ours()
+        self.claim()
         try:
             await self._repository.delete(path, token)
         except PreconditionFailed:
             return
-
-    def _see_that_it_is_ours(self) -> None:
-        if not self._may_write():
-            raise Unavailable(f"the lease of {self._repository.location} is not ours")

@@ -62,6 +62,11 @@ class Position:
     context: Context = field(default_factory=Context)
     behind: int = field(default=0, compare=False)
 
+    @property
+    def file(self) -> tuple[int, int]:
+        """The file's device and inode."""
+        return self.device, self.inode
+
     def to_json(self) -> dict[str, Any]:
         """The position as JSON values."""
         values = asdict(self)

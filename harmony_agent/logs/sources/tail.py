@@ -65,10 +65,14 @@ class Tail:
         moved = reading.after is not position
         return replace(reading, gap=position.behind) if self._lost and moved else reading
 
-    def holds(self, position: Position) -> bool:
-        """Whether the log or its archive still has the file in which `position` is."""
+    def holds(self, position: Position) -> bool | None:
+        """Whether the log or its archive still has the file in which `position` is; None: that
+        can't be told while a file is being packed."""
         current = Generation(self._path, 0, archived=False)
-        return self._find(position, [current, *self._archived(position)]) is not None
+        try:
+            return self._find(position, [current, *self._archived(position)]) is not None
+        except Incomplete:
+            return None
 
     def close(self) -> None:
         """Give back the open file."""
@@ -82,9 +86,10 @@ class Tail:
                 for place in places:
                     start = replace(place.start, finished=tuple(finished[-_MOST_FINISHED:]))
                     reading = take(self._reader, place.source, start, limits, final=place.final)
+                    if place.listing not in (None, self._archived(position)):
+                        # Rotated again: look anew, or a file would be missed.
+                        return Reading([], position)
                     if reading.after is not start:
-                        if place.listing not in (None, self._archived(position)):
-                            return nothing  # rotated again: look anew, or a file would be missed
                         self._hold(place.source)
                         return replace(reading, at_end=place.last and not reading.behind)
                     at_end = place.last and not reading.behind

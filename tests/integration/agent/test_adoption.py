@@ -25,6 +25,7 @@ from tests.integration.logs.test_pipeline_stream import Node, messages, until
 from tests.unit.sync.memory_repository import MemoryRepository
 
 AFTER = 3600.0
+PAUSE = 600.0
 
 
 class Clock:
@@ -78,8 +79,12 @@ class Adopter:
         self.adoption = Adoption(storage, stream, node=name, after=AFTER, clock=clock)
 
     async def look(self, seconds: float = 0.0) -> bool:
-        """Look, after so much time."""
-        self._clock.now += seconds
+        """Look, now and then for so much time, and at its end."""
+        end = self._clock.now + seconds
+        while end - self._clock.now > 1.5 * PAUSE:
+            self._clock.now += PAUSE
+            assert not await self.adoption.look()
+        self._clock.now = end
         return await self.adoption.look()
 
 
@@ -104,9 +109,9 @@ async def lost(tmp_path: Path, clock: Clock) -> tuple[Root, Node]:
     assert await lease.take()
     tell = announce(cast("Storage", root), "lost")
     async with node.running(system) as stream:
-        await stream.drain(0.1)
+        await until(lambda: bool(stream.status()["pendingEvents"]))
         folder = ParkedFolder(root.folder("lost"), PARKED, lease.may_write)
-        await stream.park_rest(folder, tell)
+        await stream.park_rest(folder, tell, rest=True)
     assert len(root.parked("lost")) == 1
     return root, node
 
@@ -184,7 +189,7 @@ async def test_a_turn_ends_with_its_time(
     """A node that has come back gets its folder within a minute: what is left waits for the next
     turn, which comes unless the node has taken its lease."""
     root, node = lost
-    monkeypatch.setattr(adoption, "_TURN", 0.2)
+    monkeypatch.setattr(adoption, "_TURN", 0.5)
     system = ScriptedLogSystem()
     gate = asyncio.Event()
     send = system.send
@@ -214,9 +219,9 @@ async def test_of_two_nodes_one_delivers(
         adopter(tmp_path, root, clock, system, "one") as one,
         adopter(tmp_path, root, clock, system, "two") as two,
     ):
-        await asyncio.gather(one.look(), two.look())
-        clock.now += AFTER + 1
-        await asyncio.gather(one.look(), two.look())
+        for _ in range(8):
+            await asyncio.gather(one.look(), two.look())
+            clock.now += PAUSE
     assert messages(system) == node.messages()
     assert not root.parked("lost")
 
@@ -238,29 +243,131 @@ async def test_a_node_that_is_waiting_gets_its_folder_after_the_turn(
     assert root.record("lost").epoch >= before + 2
 
 
-async def test_the_root_task_waits_while_the_log_system_is_down(
+async def test_a_time_in_which_nobody_could_look_does_not_count(
     tmp_path: Path, clock: Clock, lost: tuple[Root, Node]
 ) -> None:
-    """It would take leases for nothing: the folder is not even looked at."""
+    """The repository was away for hours: the node could not renew its lease either, and gets the
+    whole time anew."""
     root, _ = lost
     system = ScriptedLogSystem()
-    system.down = Unavailable("down")
-    node = Node(tmp_path / "other")
-    node.log.start()
-    node.write(1)
-    root.folder(None).calls.clear()
+    async with adopter(tmp_path, root, clock, system) as other:
+        await other.look()
+        clock.now += 10 * AFTER
+        assert not await other.look()
+        assert not await other.look(AFTER - 1)
+        assert not system.received
+        await other.look(2)
+    assert system.received
+
+
+async def test_an_answer_lost_while_taking_the_lease_leaves_it_free(
+    tmp_path: Path, clock: Clock, lost: tuple[Root, Node]
+) -> None:
+    """The lease was ours without our knowing: that is found out, and the events are delivered."""
+    root, node = lost
+    lost_answers: list[str] = []
+
+    def lose(operation: str, path: str) -> bool:
+        if (operation, path) == ("replace", LEASE) and not lost_answers:
+            lost_answers.append(path)
+            return True
+        return False
+
+    root.folder("lost").loses_answer = lose
+    system = ScriptedLogSystem()
+    async with adopter(tmp_path, root, clock, system) as other:
+        await other.look()
+        await other.look(AFTER + 1)
+    assert lost_answers
+    assert messages(system) == node.messages()
+    assert root.record("lost").owner is None
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root task looks again at once."""
+    monkeypatch.setattr(adoption, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(adoption, "_BETWEEN", 0.02)
+
+
+@contextlib.asynccontextmanager
+async def adopting(root: Root, clock: Clock, stream: LogStream) -> AsyncIterator[None]:
+    """The root task of a node without a runtime folder of its own."""
 
     async def ready() -> Repository:
         return root.folder("other")
 
     root.own_runtime = ready  # type: ignore[attr-defined]
-    async with node.running(system) as stream:
-        await until(lambda: not stream.delivers)
-        task = asyncio.create_task(
-            Adoption(cast("Storage", root), stream, node="other", after=AFTER).run()
-        )
-        await asyncio.sleep(0)
+    storage = cast("Storage", root)
+    task = asyncio.create_task(
+        Adoption(storage, stream, node="other", after=AFTER, clock=clock).run()
+    )
+    try:
+        yield
+        assert not task.done()
+    finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    assert not root.folder(None).calls
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_root_task_waits_while_the_log_system_is_down(
+    tmp_path: Path, clock: Clock, lost: tuple[Root, Node]
+) -> None:
+    """It would take leases for nothing; it looks once events are taken again."""
+    root, _ = lost
+    system = ScriptedLogSystem()
+    system.down = Unavailable("down", retry_after=0.01)
+    node = Node(tmp_path / "other")
+    node.log.start()
+    node.write(1)
+    looks = root.folder(None).calls
+    looks.clear()
+    async with node.running(system) as stream:
+        await until(lambda: not stream.delivers)
+        async with adopting(root, clock, stream):
+            attempts = len(system.attempts)
+            await until(lambda: len(system.attempts) > attempts + 1)
+            assert not looks
+            system.down = None
+            await until(lambda: len(looks) > 1)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_node_without_events_of_its_own_tries_again(
+    tmp_path: Path, clock: Clock, lost: tuple[Root, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log system failed when it last tried: nobody but the adoption itself finds out that it
+    works again."""
+    root, node = lost
+    monkeypatch.setattr(adoption, "_BLIND", 1e9)
+    system = ScriptedLogSystem(Unavailable("down", retry_after=0.01))
+    idle = Node(tmp_path / "other")
+    async with idle.running(system) as stream, adopting(root, clock, stream):
+        await until(lambda: len(root.folder(None).calls) > 3)
+        clock.now += AFTER + 1
+        await until(lambda: bool(system.attempts))
+        await until(lambda: not root.parked("lost"))
+    assert messages(system) == node.messages()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("error", [OSError("no such bundle"), RuntimeError("a fault of ours")])
+async def test_nothing_ends_the_root_task(
+    tmp_path: Path, clock: Clock, lost: tuple[Root, Node], error: Exception
+) -> None:
+    """A CA bundle that can't be read while it is exchanged, or a fault: told, tried again."""
+    root, _ = lost
+    errors = [error, error]
+    looks: list[str] = []
+
+    def fail(operation: str, path: str) -> None:
+        looks.append(path)
+        if errors:
+            raise errors.pop()
+
+    root.folder(None).before = fail
+    other = Node(tmp_path / "other")
+    async with other.running(ScriptedLogSystem()) as stream, adopting(root, clock, stream):
+        await until(lambda: len(looks) > 4)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import random
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -9,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harmony_agent.core.errors import OutcomeUnknown, Unavailable
+from fixtures.harmony_log import HarmonyLog, element
+from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.pipeline import parking
 from harmony_agent.logs.pipeline.segments import ParkedFolder, unpack
+from harmony_agent.logs.sources.position import Position
+from harmony_agent.logs.sources.reader import EventReader
+from harmony_agent.logs.sources.tail import Tail
 from harmony_agent.logs.stream import LogStream
-from harmony_agent.logs.systems.interface import LogSystem, Receipt
+from harmony_agent.logs.systems.interface import Limits, LogSystem, Receipt
 from tests.integration.logs.scripted import ScriptedLogSystem
 from tests.integration.logs.test_pipeline_stream import Node, messages, until
 from tests.unit.sync.memory_repository import MemoryRepository
@@ -221,6 +226,81 @@ async def test_events_that_the_log_lost_are_delivered_from_their_copies(
         assert stream.status()["gaps"] == (1 if acknowledged else 0)
 
 
+async def test_a_lost_file_in_the_middle_is_noticed(pod: Pod) -> None:
+    """Of three files of the log the second is removed before it was delivered: what was parked of
+    it arrives all the same."""
+    archive = pod.node.home / "logs" / "archive"
+    pod.node.write(10)
+    async with pod.running(down()):
+        await until(lambda: pod.parked() == pod.node.messages())
+        for _ in range(2):
+            pod.node.log.rotate(archive, packing="plain")
+            pod.node.write(10)
+            await until(lambda: pod.parked() == pod.node.messages())
+    second = max(archive.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    second.unlink()
+    system = ScriptedLogSystem()
+    async with pod.running(system):
+        await until(lambda: not pod.repository.files)
+    assert set(messages(system)) == set(pod.node.messages())
+
+
+def test_whether_the_log_is_whole_cannot_be_told_while_it_is_packed(tmp_path: Path) -> None:
+    """A file of the log is gone, but an archive can't be unpacked yet: it may be in it."""
+    log = HarmonyLog(tmp_path / "Harmony.xml")
+    log.start()
+    log.event(element("Detail", "one", level="1"), thread=1)
+    reader = EventReader(system="S", node="n", serial=lambda: None, zone=None)
+    tail = Tail(tmp_path / "Harmony.xml", tmp_path / "archive", reader, tmp_path)
+    place = tail.read(Position(0), Limits(10, 10_000)).after
+    assert tail.holds(place) is True
+    (tmp_path / "Harmony.xml").unlink()
+    assert tail.holds(place) is False
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "Harmony.xml.gz").write_bytes(gzip.compress(b"<Log>" * 99)[:-9])
+    assert tail.holds(place) is None
+    tail.close()
+
+
+async def test_a_segment_that_cannot_be_deleted_is_not_delivered_twice(pod: Pod) -> None:
+    """Credentials that may read but not delete: each event goes out once, the others as well, and
+    the segments are deleted once that is allowed."""
+    pod.node.write(20)
+    async with pod.running(down()):
+        await until(lambda: len(pod.parked()) == 20)
+        pod.node.write(20)
+        await until(lambda: len(pod.parked()) == 40)
+    pod.lose()
+    refused: list[str] = []
+
+    def refuse(operation: str, path: str) -> None:
+        if operation == "delete":
+            refused.append(path)
+            raise Refused("may not delete")
+
+    pod.repository.before = refuse
+    system = ScriptedLogSystem()
+    async with pod.running(system):
+        await until(lambda: len(refused) > 3)
+        pod.repository.before = lambda operation, path: None
+        await until(lambda: not pod.repository.files)
+    assert sorted(messages(system)) == sorted(pod.node.messages())
+
+
+async def test_a_node_that_was_adopted_meanwhile_announces_anew(pod: Pod) -> None:
+    """Another node delivered and took the announcement back; this one comes back with its state
+    while the log system is down, and parks again."""
+    pod.node.write(5)
+    async with pod.running(down()):
+        await until(lambda: len(pod.parked()) == 5)
+    pod.repository.files.clear()
+    pod.announced.clear()
+    pod.node.write(5)
+    async with pod.running(down()):
+        await until(lambda: len(pod.parked()) == 5)
+    assert pod.announced == [True]
+
+
 async def test_without_the_lease_nothing_is_written_or_deleted(pod: Pod) -> None:
     """Another pod of that name holds the folder: this one tells, and goes on delivering."""
     pod.ours = False
@@ -239,19 +319,22 @@ async def test_without_the_lease_nothing_is_written_or_deleted(pod: Pod) -> None
 
 
 async def test_a_lost_answer_makes_no_second_copy(pod: Pod) -> None:
-    """The segment is there, its acknowledgment was lost: found by its name."""
+    """The segment is there, its acknowledgment was lost: the same one is tried again, though the
+    log has grown by then."""
     creates: list[str] = []
 
     def lose(operation: str, path: str) -> bool:
         if operation == "create":
             creates.append(path)
+            if len(creates) == 1:
+                pod.node.write(2)
         return operation == "create" and len(creates) == 1
 
     pod.repository.loses_answer = lose
     pod.node.write(5)
     async with pod.running(down()) as stream:
-        await until(lambda: stream.status()["parkedEvents"] == 5)
-        assert len(creates) == 1
+        await until(lambda: stream.status()["parkedEvents"] == 7)
+        assert len(creates) == 2
         assert pod.parked() == pod.node.messages()
 
 
@@ -281,13 +364,14 @@ async def test_the_end_parks_the_rest(pod: Pod, monkeypatch: pytest.MonkeyPatch)
         assert await stream.drain(0.2) == 150
         pod.repository.before = _once(OutcomeUnknown("no answer"))
         with pytest.raises(OutcomeUnknown):
-            await stream.park_rest(pod.folder, pod.announce)
-        assert await stream.park_rest(pod.folder, pod.announce) == 150
+            await stream.park_rest(pod.folder, pod.announce, rest=True)
+        pod.node.write(3)
+        await stream.park_rest(pod.folder, pod.announce, rest=True)
+        assert stream.parked == 153
     assert pod.parked() == pod.node.messages()
     system = ScriptedLogSystem()
     async with pod.node.running(system) as stream:
         assert await stream.drain(10) == 0
-        assert await stream.park_rest(pod.folder, pod.announce) in (0, 150)
     async with pod.running(system):
         await until(lambda: not pod.repository.files)
     assert messages(system) == pod.node.messages()
@@ -295,8 +379,6 @@ async def test_the_end_parks_the_rest(pod: Pod, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_log_system_that_refuses_counts_as_down(pod: Pod) -> None:
     """Bad credentials hold the events: they are parked like in any outage."""
-    from harmony_agent.core.errors import Refused  # noqa: PLC0415
-
     system = ScriptedLogSystem()
     system.down = Refused("bad token")
     pod.node.write(5)
