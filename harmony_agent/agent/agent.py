@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from harmony_agent.agent.directories import StateLock, check_directories
+from harmony_agent.agent.directories import StateLock, check_directories, sweep_directories
 from harmony_agent.agent.process_signals import stop_on_signals
 from harmony_agent.agent.tasks import RootTasks
 from harmony_agent.core.errors import AgentError, Unavailable
@@ -67,6 +67,7 @@ class Agent:
     async def _live(self, done: asyncio.Event | None, limit: float | None) -> int:
         check_directories(self._settings)
         lock = StateLock(self._settings.state_dir)
+        sweep_directories(self._settings)
         try:
             with stop_on_signals() as stop:
                 # The server first: a probe gets an answer before anything slow happens.

@@ -2,16 +2,20 @@
 
 import errno
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.durable import write_durably
+from harmony_agent.core.durable import sweep, write_durably
 from harmony_agent.core.errors import Refused
+from harmony_agent.repositories.layout import CONTROL
 from harmony_agent.settings.model import Settings
 from harmony_agent.settings.report import Report, SettingsError
 
-__all__ = ["StateLock", "check_directories"]
+__all__ = ["StateLock", "check_directories", "sweep_directories"]
+
+log = logging.getLogger(__name__)
 
 _MODE: Final = 0o750
 
@@ -48,6 +52,15 @@ def check_directories(settings: Settings) -> None:
             _check_writable(path, key, report)
     if report.mistakes:
         raise SettingsError(report.mistakes)
+
+
+def sweep_directories(settings: Settings) -> None:
+    """Remove temporary files that a killed agent left in its own directories; those among
+    Harmony's files are left to the sync. Only with the StateLock held."""
+    own = (settings.state_dir, settings.signal_dir, settings.home / CONTROL)
+    removed = sum(sweep(directory) for directory in own)
+    if removed:
+        log.info("removed temporary files of an agent that was killed", extra={"files": removed})
 
 
 def _check_writable(path: Path, key: str, report: Report) -> None:

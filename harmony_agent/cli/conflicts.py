@@ -1,8 +1,9 @@
 """`conflicts`: the versions of files that gave way to another one, of all nodes."""
 
+import difflib
 import json
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,34 @@ def _table(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @conflicts.command()
 @state_dir_option
+@click.option("--diff", is_flag=True, help="print how it differs from the file in this home")
 @click.argument("version")
-def show(state_dir: Path, version: str) -> None:
+def show(state_dir: Path, version: str, *, diff: bool) -> None:
     """Print the content of VERSION."""
-    click.echo(b64decode(_about("show", state_dir, version)["content"]), nl=False)
+    found = _about("show", state_dir, version)
+    kept = b64decode(found["content"])
+    if not diff:
+        click.echo(kept, nl=False)
+        return
+    present = b64decode(found["present"]) if found["present"] is not None else None
+    for line in _difference(found["path"], present, found["key"], kept):
+        click.echo(line)
+
+
+def _difference(path: str, present: bytes | None, key: str, kept: bytes) -> Iterator[str]:
+    """What `diff --unified` prints from the file at `path` (None: there is none) to the kept
+    version; of what is no text only that it differs."""
+    if present == kept:
+        return
+    if present is None:
+        click.echo(f"{path} is not in this home, or is too large to compare", err=True)
+        present = b""
+    try:
+        before, after = present.decode().splitlines(), kept.decode().splitlines()
+    except UnicodeDecodeError:
+        yield f"{path} ({len(present)} bytes) and {key} ({len(kept)} bytes) differ and are no text"
+        return
+    yield from difflib.unified_diff(before, after, path, key, lineterm="")
 
 
 @conflicts.command()

@@ -16,7 +16,7 @@ from harmony_agent.core.errors import Absent, PreconditionFailed, Refused
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import CONFLICTS
 from harmony_agent.sync import metrics
-from harmony_agent.sync.housekeeping import AGE
+from harmony_agent.sync.housekeeping import AGE, Sightings
 from harmony_agent.sync.paths import name_problem
 from harmony_agent.sync.states import digest
 
@@ -24,9 +24,6 @@ __all__ = ["Conflict", "ConflictStore", "the_one"]
 
 log = logging.getLogger(__name__)
 
-# What is purged was seen for so long by a clock that never jumps: a wall clock that is a month
-# ahead for a moment must not empty the store.
-_SEEN_FOR: Final = 3600.0  # seconds
 _SHOWN: Final = 20
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-([0-9a-f]{8})")
@@ -105,8 +102,7 @@ class ConflictStore:
         self._repository = repository
         self._host = host
         self._wall = wall
-        self._clock = clock
-        self._first_seen: dict[str, float] = {}
+        self._sightings = Sightings(clock)
         self._kept: list[Conflict] = []
 
     async def keep(self, path: str, data: bytes) -> str:
@@ -141,8 +137,7 @@ class ConflictStore:
         entries = await self._repository.list(CONFLICTS)
         found = [Conflict.of(entry.path, entry.size) for entry in entries]
         kept = sorted((c for c in found if c is not None), key=lambda c: (c.time, c.key))
-        now = self._clock()
-        self._first_seen = {c.key: self._first_seen.get(c.key, now) for c in kept}
+        self._sightings.see(conflict.key for conflict in kept)
         metrics.CONFLICTS_KEPT.set(len(kept))
         self._kept = kept
         return kept
@@ -162,11 +157,11 @@ class ConflictStore:
 
     async def purge(self) -> int:
         """Delete what is older than 30 days; how many that were."""
-        oldest, now = self._wall() - AGE, self._clock()
+        oldest = self._wall() - AGE
         due = [
             conflict.key
             for conflict in await self.list()
-            if conflict.time < oldest and now - self._first_seen[conflict.key] >= _SEEN_FOR
+            if conflict.time < oldest and self._sightings.are_long(conflict.key)
         ]
         for key in due:
             await self.remove(key)

@@ -38,7 +38,8 @@ class ConflictDesk:
         return {"conflicts": [kept.as_json() for kept in await self._store.list()]}
 
     async def show(self, wanted: str) -> Mapping[str, Any]:
-        """A kept version with its `content` in Base64."""
+        """A kept version with its `content` in Base64, and that of the file as it stands in this
+        node's home (`present`; None if there is none, or one too large)."""
         kept = await self._find(wanted)
         if kept.size > _LARGEST_SHOWN:
             raise Refused(
@@ -46,7 +47,12 @@ class ConflictDesk:
                 f"{self._repository.location}"
             )
         content = await self._repository.read(kept.key)
-        return {**kept.as_json(), "content": b64encode(content.data).decode()}
+        present = await self._side.in_thread(_LIMIT, self._present, kept.path)
+        return {
+            **kept.as_json(),
+            "content": b64encode(content.data).decode(),
+            "present": None if present is None else b64encode(present).decode(),
+        }
 
     async def restore(self, wanted: str) -> Mapping[str, Any]:
         """Put a kept version into Harmony's home, from where it travels as any change does, and
@@ -71,6 +77,12 @@ class ConflictDesk:
         kept = await self._find(wanted)
         await self._store.remove(kept.key)
         return kept.as_json()
+
+    def _present(self, path: str) -> bytes | None:
+        file = self._side.files.present(path)
+        if file is None or file.size > _LARGEST_SHOWN:
+            return None
+        return self._side.files.read(path, file)
 
     async def _find(self, wanted: str) -> Conflict:
         return the_one(await self._store.list(), wanted)

@@ -5,13 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
-from harmony_agent.sync.housekeeping import Chore, keep_house, purge_folder
+from harmony_agent.sync.housekeeping import Chore, Sightings, keep_house, purge_folder
 from harmony_agent.sync.policies import Policy
 from harmony_agent.sync.side import Places, Side
 
 __all__ = ["SyncJob"]
 
-_PURGE_EVERY: Final = 24 * 3600.0
+# Some hours: what is purged has to be seen twice, and few pods live for days.
+_PURGE_EVERY: Final = 6 * 3600.0
 _PURGE_LIMIT: Final = 600.0
 
 
@@ -22,6 +23,7 @@ class SyncJob(ABC):
         self._side = side
         self._policy = policy
         self._places = places
+        self._sightings = Sightings()
 
     @abstractmethod
     async def _take_on(self) -> None:
@@ -31,7 +33,7 @@ class SyncJob(ABC):
         """
 
     def _chores(self) -> Sequence[Chore]:
-        """What is done once a day."""
+        """What is done a few times a day."""
         return (self._purge_kept,)
 
     async def take_on(self) -> None:
@@ -67,4 +69,4 @@ class SyncJob(ABC):
         await self._side.close()
 
     async def _purge_kept(self) -> None:
-        await self._side.in_thread(_PURGE_LIMIT, purge_folder, self._places.kept)
+        await self._side.in_thread(_PURGE_LIMIT, purge_folder, self._places.kept, self._sightings)

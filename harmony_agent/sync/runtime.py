@@ -15,7 +15,7 @@ from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings.model import SyncSettings
 from harmony_agent.sync import paths
 from harmony_agent.sync.engine import Limits
-from harmony_agent.sync.housekeeping import Chore, purge_set_aside
+from harmony_agent.sync.housekeeping import Chore, Sightings, purge_set_aside
 from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.keeper import Timing
 from harmony_agent.sync.policies import MIRROR, RECLAIM, RESTORE, Act
@@ -51,6 +51,7 @@ class RuntimeMirror(SyncJob):
         now. Raises Refused for a bad EXTRA pattern."""
         self._harmony_runs = harmony_runs
         self._may_write = may_write
+        self._set_aside = Sightings()
         places = Places(home, state_dir, repository)
         shared = paths.configuration(settings.config_extra)
         side = Side(
@@ -74,7 +75,7 @@ class RuntimeMirror(SyncJob):
 
     async def _purge_set_aside(self) -> None:
         if self._may_write():
-            await purge_set_aside(self._places.repository)
+            await purge_set_aside(self._places.repository, self._set_aside)
 
     async def _take_on(self) -> None:
         start = await self._side.begin()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.samples import write_secrets
-from harmony_agent.agent.directories import StateLock, check_directories
+from harmony_agent.agent.directories import StateLock, check_directories, sweep_directories
+from harmony_agent.core.durable import temporary_name
 from harmony_agent.core.errors import Refused
 from harmony_agent.settings import Settings, SettingsError, load
 
@@ -31,6 +32,21 @@ def test_state_and_signal_directories_are_made(tmp_path: Path) -> None:
     check_directories(settings)
     assert list(settings.state_dir.iterdir()) == []
     assert settings.signal_dir.is_dir()
+
+
+def test_what_a_killed_agent_was_writing_is_removed(tmp_path: Path) -> None:
+    """In the agent's own directories, home's included; nothing else is touched there."""
+    settings = settings_for(tmp_path)
+    check_directories(settings)
+    own = settings.home / ".harmony-agent"
+    own.mkdir()
+    for directory in (settings.state_dir, settings.signal_dir, own, settings.home):
+        (directory / temporary_name()).write_text("half")
+        (directory / "whole").write_text("whole")
+    sweep_directories(settings)
+    for directory in (settings.state_dir, settings.signal_dir, own):
+        assert [path.name for path in directory.iterdir()] == ["whole"]
+    assert len(list(settings.home.iterdir())) == 3
 
 
 def test_unusable_directories_are_all_told(tmp_path: Path) -> None:

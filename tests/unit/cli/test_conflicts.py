@@ -73,6 +73,38 @@ def test_a_version_is_printed_byte_by_byte(agent: Agent) -> None:
     assert agent.asked == [("POST", "/control/conflicts/show", {"version": "hosts/a.xml"})]
 
 
+def test_a_version_is_compared_with_the_present_file(agent: Agent) -> None:
+    """As diff does, from the file in this home to the kept version."""
+    agent.answer = {
+        **KEPT,
+        "content": b64encode(b"<a>\n<b/>\n</a>\n").decode(),
+        "present": b64encode(b"<a>\n<c/>\n</a>\n").decode(),
+    }
+    assert _run("show", "--diff", KEY).stdout.splitlines() == [
+        f"--- {KEPT['path']}",
+        f"+++ {KEY}",
+        "@@ -1,3 +1,3 @@",
+        " <a>",
+        "-<c/>",
+        "+<b/>",
+        " </a>",
+    ]
+
+
+def test_what_is_no_text_is_only_said_to_differ(agent: Agent) -> None:
+    """Nothing unprintable reaches the terminal; equal content gives no output, like diff."""
+    agent.answer = {
+        **KEPT,
+        "content": b64encode(b"\xff\x00").decode(),
+        "present": b64encode(b"x").decode(),
+    }
+    assert "(1 bytes)" in _run("show", "--diff", KEY).stdout
+    agent.answer["present"] = agent.answer["content"]
+    assert _run("show", "--diff", KEY).stdout == ""
+    agent.answer["present"] = None
+    assert "not in this home" in _run("show", "--diff", KEY).stderr
+
+
 def test_restoring_tells_where_the_replaced_version_is(agent: Agent) -> None:
     """If there was one."""
     agent.answer = {**KEPT, "replaced": "other-key"}

@@ -32,11 +32,13 @@ async def sync(bench: Bench) -> AsyncIterator[ConfigurationSync]:
 
 
 async def test_a_kept_version_is_listed_and_shown(sync: ConfigurationSync) -> None:
-    """With its content as it is."""
+    """With its content as it is, and with the file that stands in its place."""
     [kept] = (await sync.desk.list())["conflicts"]
     assert (kept["path"], kept["host"], kept["sizeBytes"]) == (PATH, "node-1", len(OURS))
     for wanted in (PATH, kept["key"]):
-        assert b64decode((await sync.desk.show(wanted))["content"]) == OURS.encode()
+        shown = await sync.desk.show(wanted)
+        assert b64decode(shown["content"]) == OURS.encode()
+        assert b64decode(shown["present"]) == THEIRS.encode()
 
 
 async def test_one_too_large_to_show_stays_where_it_is(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harmony_agent.core.errors import Unavailable
-from harmony_agent.sync.housekeeping import keep_house, purge_folder, purge_set_aside
+from harmony_agent.sync.housekeeping import Sightings, keep_house, purge_folder, purge_set_aside
 from tests.unit.sync.memory_repository import MemoryRepository
 
 ASIDE = ".harmony-agent/set-aside/AS2/data/1"
@@ -26,7 +26,11 @@ async def test_only_old_files_of_our_own_naming_are_purged_in_the_repository() -
     young, foreign = f"{ASIDE}/{stamp(29)}-0123abcd", f"{ASIDE}/notes.txt"
     for path in (f"{ASIDE}/{stamp(31)}-0123abcd", young, foreign, "AS2/data/1"):
         repository.put(path, b"x")
-    assert await purge_set_aside(repository) == 1
+    now = 0.0
+    sightings = Sightings(lambda: now)
+    assert await purge_set_aside(repository, sightings) == 0, "the clock may have jumped"
+    now += 3600
+    assert await purge_set_aside(repository, sightings) == 1
     assert repository.files.keys() == {young, foreign, "AS2/data/1"}
 
 
@@ -39,12 +43,16 @@ def test_only_old_files_are_purged_in_the_state_directory(tmp_path: Path) -> Non
         path.write_text("x")
         if path.name == "old":
             os.utime(path, (month, month))
-    assert purge_folder(tmp_path) == 2
+    now = 0.0
+    sightings = Sightings(lambda: now)
+    assert purge_folder(tmp_path, sightings) == 0, "the clock may have jumped"
+    now += 3600
+    assert purge_folder(tmp_path, sightings) == 2
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
         "conf",
         "conf/young",
     ]
-    assert purge_folder(tmp_path / "never made") == 0
+    assert purge_folder(tmp_path / "never made", sightings) == 0
 
 
 @pytest.mark.looptime
