@@ -77,7 +77,7 @@ class Jobs:
 
     async def rotate(self, settings: Settings) -> None:
         """Use rotated secrets from now on."""
-        await self._storage.rotate(settings)
+        self._storage.rotate(settings)
         if self._streaming is not None:
             await self._streaming.rotate(settings)
         if self._license is not None and settings.license is not None:

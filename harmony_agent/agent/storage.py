@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 from harmony_agent.agent.gate import Gate
 from harmony_agent.agent.home import Home
 from harmony_agent.agent.opening import Prepare, open_repository
+from harmony_agent.agent.renewal import Renewal
 from harmony_agent.core.backoff import Backoff
-from harmony_agent.core.errors import AgentError, Refused, Unavailable
+from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.lifecycle.drain import Deadline
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.connect import connect
@@ -47,6 +50,7 @@ class Storage:
         self._harmony_runs = harmony_runs
         self._home = Home(settings.home, settings.state_dir)
         self._handles: dict[str, Handle] = {}
+        self._renewals: dict[str, Renewal] = {}
         self._configuration: ConfigurationSync | None = None
         self._runtime: RuntimeMirror | None = None
         self._lease: Lease | None = None
@@ -101,23 +105,12 @@ class Storage:
         finally:
             await repository.close()
 
-    async def rotate(self, settings: model.Settings) -> None:
-        """Use new credentials from now on. Where no connection can be made with them, the old
-        ones stay in use; a repository that is not open yet is tried with the new ones anyway."""
-        before, self._settings = self._settings, settings
-        for name, old, new in (
-            (_CONFIGURATION, before.config_repository, settings.config_repository),
-            (_RUNTIME, before.runtime_repository, settings.runtime_repository),
-        ):
-            handle = self._handles.get(name)
-            if new is None or new == old or handle is None:
-                continue
-            try:
-                await handle.rotate(self._connector(name, new))
-            except (AgentError, OSError) as error:
-                log.error("the new settings of the %s repository are not used: %s", name, error)
-            else:
-                log.info("the %s repository uses the new settings", name)
+    def rotate(self, settings: model.Settings) -> None:
+        """Use new credentials from now on. Until a connection can be made with them, the old ones
+        stay in use; a repository that is not open yet is tried with the new ones anyway."""
+        self._settings = settings
+        for name, renewal in self._renewals.items():
+            renewal.want(self._repository_settings(name))
 
     async def sync_once(self, *, dry_run: bool, accept_deletes: bool) -> Mapping[str, Any]:
         """One pass of both jobs now; what was done, or would be. Raises Unavailable if a
@@ -162,7 +155,8 @@ class Storage:
         for part in (self._configuration, self._runtime):
             if part is not None:
                 await part.close()
-        for handle in self._handles.values():
+        for name, handle in self._handles.items():
+            await self._renewals[name].close()
             await handle.close()
 
     async def _keep_configuration(self) -> None:
@@ -188,8 +182,10 @@ class Storage:
 
     async def _mirror_runtime(self) -> None:
         repository = await self._open(_RUNTIME, prepare_runtime)
+        # Who else takes this lease goes by the same node name: the pod's own tells them apart.
+        holder = f"{self._settings.host} on {socket.gethostname()}"
         self.identity = await self._own_identity()
-        self._lease = Lease(repository, self.identity, self._settings.host)
+        self._lease = Lease(repository, self.identity, holder)
         self._health.sections["lease"] = self._lease.status
         keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
         mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")
@@ -241,13 +237,18 @@ class Storage:
         await self._runtime.run()
 
     async def _open(self, name: str, prepare: Prepare) -> Repository:
-        handle = await open_repository(
-            name,
-            lambda: self._connector(name, self._repository_settings(name)),
-            prepare,
-            self._health,
-        )
+        used = self._repository_settings(name)
+
+        def connector() -> Repository:
+            nonlocal used
+            used = self._repository_settings(name)
+            return self._connector(name, used)
+
+        handle = await open_repository(name, connector, prepare, self._health)
         self._handles[name] = handle
+        renewal = Renewal(name, handle, used, partial(self._connector, name), self._health)
+        self._renewals[name] = renewal
+        renewal.want(self._repository_settings(name))  # rotated while it was being opened
         return handle
 
     def _connector(self, name: str, settings: model.Repository) -> Repository:

@@ -174,6 +174,8 @@ class GcpBucketConnector(ObjectRepository):
         """The agent's error for an answer of the server."""
         status = error.status
         if status == 401:
+            if self._token:
+                self._token.forget()
             return Refused(
                 f"{what}: Google does not accept the credentials; check googleAccountKey"
             )

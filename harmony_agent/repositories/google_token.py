@@ -85,6 +85,12 @@ class GoogleToken:
         assert self._credentials is not None
         return {"Authorization": f"Bearer {self._credentials.token}"}
 
+    def forget(self) -> None:
+        """The storage did not accept the token: the next request gets another. It may have been
+        revoked long before it expires."""
+        if self._credentials is not None:
+            self._credentials.token = None
+
     def _renew(self) -> None:
         try:
             if self._credentials is None:

@@ -90,8 +90,10 @@ class Handle(Repository):
             raise
         old, self._use = self._use, _Use(connector)
         self._breaker = Breaker(self._clock)
-        await old.idle.wait()  # bounded: every operation has a limit
-        await old.connector.close()
+        try:
+            await old.idle.wait()  # bounded: every operation has a limit
+        finally:
+            await old.connector.close()
 
     async def open(self) -> None:
         """See Repository."""

@@ -269,8 +269,12 @@ class Applier:
     async def _adopt(self, action: Action, _outcome: Outcome) -> None:
         await self._in_step(action.path, action.local, action.remote.token)
 
-    async def _forget(self, action: Action, _outcome: Outcome) -> None:
+    async def _forget(self, action: Action, _outcome: Outcome) -> Doubt | None:
+        # A file that a listing only hid would come back, and home's delete would be undone.
+        if (doubt := await self._still_there(action.path)) is not None:
+            return doubt
         await self._base.remove(action.path)
+        return None
 
     async def _recall(self, action: Action, _outcome: Outcome) -> Doubt:
         remote = action.remote

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,16 +105,19 @@ class Layout:
 
 
 class AgentProcess:
-    """A running `harmony-agent run`; its own log goes to `<root>/agent-<n>.log`."""
+    """A running `harmony-agent run`; its own log goes to `<root>/agent-<n>.log`. `program` is
+    what runs the agent."""
 
-    def __init__(self, layout: Layout, **environ: str) -> None:
+    def __init__(
+        self, layout: Layout, program: Sequence[str | Path] = (EXECUTABLE,), **environ: str
+    ) -> None:
         self.layout = layout
         self.port = free_port()
         self._environ = layout.environment(HARMONY_AGENT_BIND=f"127.0.0.1:{self.port}", **environ)
         self.log_path = layout.root / f"agent-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [EXECUTABLE, "run"], env=self._environ, stderr=log, stdout=log
+                [*program, "run"], env=self._environ, stderr=log, stdout=log
             )
 
     def __enter__(self) -> "AgentProcess":

@@ -10,8 +10,9 @@ from harmony_agent.settings.model import SyncSettings
 from tests.integration.repositories.conftest import azurite, gcs, make_backend, samba, seaweedfs
 from tests.integration.sync.disk import Disk, make_disk
 from tests.integration.sync.node import QUICK, Node
+from tests.system.conftest import small_disk
 
-__all__ = ["MakeNodes", "azurite", "gcs", "samba", "seaweedfs"]
+__all__ = ["MakeNodes", "azurite", "gcs", "samba", "seaweedfs", "small_disk"]
 
 MakeNodes = Callable[..., list[Node]]
 

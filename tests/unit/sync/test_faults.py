@@ -7,6 +7,7 @@ import pytest
 
 from harmony_agent.core.errors import Refused, Unsupported
 from harmony_agent.lifecycle.health import Level
+from harmony_agent.repositories.interface import Entry
 from harmony_agent.sync.states import digest
 from tests.unit.sync.bench import Bench, running
 from tests.unit.sync.memory_repository import MemoryRepository
@@ -116,6 +117,39 @@ async def test_a_file_that_comes_back_while_other_files_travel_is_not_deleted(
         assert await mirror.flush(5) == 0
     assert repository.count("delete") == 0
     assert repository.owned() == {"AS2/data/1.id": b"again", "AS2/data/2.id": b"2"}
+
+
+async def test_a_delete_is_not_undone_because_a_listing_left_the_file_out(
+    node: Node, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing leaves out a folder that the account may not read for a while: what was deleted
+    in home meanwhile is deleted there afterwards, and does not come back."""
+    pod = node("first")
+    pod.write("certs/deep/1.cer", "1")
+    pod.write("certs/2.cer", "2")
+    listed, hidden = repository.list, True
+
+    async def listing(folder: str = "") -> list[Entry]:
+        found = await listed(folder)
+        return [entry for entry in found if not (hidden and "/deep/" in entry.path)]
+
+    def refuse(operation: str, path: str) -> None:
+        if hidden and path.startswith("certs/deep/"):
+            raise Refused("permission denied")
+
+    async with pod.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+        monkeypatch.setattr(repository, "list", listing)
+        repository.before = refuse
+        pod.remove("certs/deep/1.cer")
+        await asyncio.sleep(1200)
+        assert "permission denied" in pod.condition().message
+        hidden = False
+        await asyncio.sleep(600)
+        assert repository.owned() == {"certs/2.cer": b"2"}
+        assert pod.owned() == {"certs/2.cer": b"2"}
+        assert pod.condition().level is Level.OK
+    assert repository.conflicts() == []
 
 
 async def test_a_name_the_repository_can_not_hold_does_not_keep_harmony_down(
