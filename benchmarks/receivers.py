@@ -16,9 +16,8 @@ import httpx
 
 from fixtures.serve import free_port
 
-__all__ = ["KINDS", "Receiver", "receiving", "streaming"]
+__all__ = ["Receiver", "receiving", "streaming"]
 
-KINDS: Final = ("splunk", "datadog")
 _COUNT: Final = {"splunk": "events", "datadog": "received"}
 
 

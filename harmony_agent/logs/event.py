@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = ["SEVERITIES", "Event"]
@@ -59,6 +60,7 @@ class Event:
         return cls(**{**values, "time": datetime.fromisoformat(values["time"])})
 
 
+@lru_cache(maxsize=256)  # events come in bursts of one moment
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and `Z`; `moment` is aware and in UTC."""
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -18,6 +18,7 @@ from harmony_agent.logs.pipeline.dead_letters import DeadLetters
 from harmony_agent.logs.pipeline.deliver import SEND_LIMIT, Delivery
 from harmony_agent.logs.pipeline.feed import Feed
 from harmony_agent.logs.pipeline.ledger import Ledger
+from harmony_agent.logs.pipeline.log_watch import LogWatch
 from harmony_agent.logs.pipeline.parking import Announce, Parking
 from harmony_agent.logs.pipeline.pump import Pump
 from harmony_agent.logs.pipeline.redelivery import Redelivery
@@ -60,17 +61,17 @@ class LogStream:
         time_zone: str | None = None,
     ) -> None:
         zone = ZoneInfo(time_zone) if time_zone else None
+        path = home / "logs" / "Harmony.xml"
 
         def tail() -> Tail:
             reader = EventReader(system=system, node=node, serial=serial, zone=zone)
-            logs = home / "logs"
-            return Tail(logs / "Harmony.xml", logs / "archive", reader, state_dir)
+            return Tail(path, path.parent / "archive", reader, state_dir)
 
         self._health = health
         self._log_system = CurrentLogSystem(log_system)
         self.dead_letters = DeadLetters(state_dir)
         self._checkpoint = Checkpoint(state_dir)
-        self._feed = Feed(tail(), health, self._beat)
+        self._feed = Feed(tail(), LogWatch(path), health, self._beat)
         self._delivery = Delivery(self._log_system, self.dead_letters, health, self._beat)
         ledger, copies = Ledger(state_dir), Copies()
         self._pump = Pump(

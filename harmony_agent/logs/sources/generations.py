@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from harmony_agent.logs.sources.packed import CANNOT_UNPACK, members, natural, unpacked
+from harmony_agent.logs.sources.packed import CannotUnpack, members, natural, unpacked
 from harmony_agent.logs.sources.position import Position
 
 __all__ = ["Generation", "Incomplete", "Seen", "Source", "archived", "open_source"]
@@ -157,7 +157,7 @@ def open_source(generation: Generation, scratch: Path) -> Source | None:
         return Source(generation, file, status)
     try:
         source = Source(generation, unpacked(file, generation.member, scratch), status)
-    except CANNOT_UNPACK as error:
+    except CannotUnpack as error:
         file.close()
         if time.time() - generation.modified / 1e9 < _PACKING_SECONDS:
             raise Incomplete(str(generation.path)) from error

@@ -1,6 +1,7 @@
 """From the bytes of a log to events."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from harmony_agent.logs.sources.severity import UNREADABLE, severity_of
 from harmony_agent.logs.systems.interface import Limits
 
 __all__ = ["Damage", "EventReader", "Parsed"]
+
+log = logging.getLogger(__name__)
 
 _MOST_UNREADABLE: Final = 64 * 1024  # characters of an unreadable event that are kept
 
@@ -88,11 +91,18 @@ class EventReader:
         raws, ends = _within(limits.size, complete_pieces(data, limits.entries, final=final))
         texts, damaged = _decode(data[: ends[-1]] if ends else b"", raws)
         for raw, text, end in zip(raws, texts, ends, strict=True):
-            markup = quick_markup(text)
-            if markup is None:
-                self._read_slowly(raw, context, parsed)
-            else:
-                parsed.events.append(self._event(raw.lstrip(), markup, context))
+            count = len(parsed.events)
+            try:
+                markup = quick_markup(text)
+                if markup is None:
+                    self._read_slowly(raw, context, parsed)
+                else:
+                    parsed.events.append(self._event(raw.lstrip(), markup, context))
+            except Exception:
+                # The last line of defense: one event must not hold up all that follow it.
+                log.exception("a fault of the agent itself: an event is delivered as it stands")
+                parsed.events[count:] = [self.unreadable(raw, context)]
+                parsed.damage.append(Damage("unreadable", parsed.consumed))
             if damaged and "\ufffd" in text:
                 parsed.damage.append(Damage("illegal-characters", parsed.consumed))
             parsed.consumed = end

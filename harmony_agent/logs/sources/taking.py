@@ -62,7 +62,7 @@ def take(
         parsed, oversized = _read(reader, data, context, start, limits, final and at_end)
         if parsed.consumed or at_end:
             break
-        if size > MOST_EVENT_BYTES:
+        if size >= MOST_EVENT_BYTES:
             parsed, oversized = _give_up(reader, data, context, "oversized"), True
             parsed.consumed -= _CLOSING_TAGS
             break

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.systems.delivery import Outcome, Piece, Verdict
-from harmony_agent.logs.systems.encoding import shortened, split_text, to_json
+from harmony_agent.logs.systems.encoding import milliseconds, shortened, split_text, to_json
 
 __all__ = ["NAMESPACE", "SERVICE", "SOURCE", "Entries", "classify", "event_json"]
 
@@ -102,7 +102,7 @@ class Entries:
             "hostname": self.host,
             "service": SERVICE,
             "status": _STATUS.get(event.severity, "info"),
-            "timestamp": int(moment.timestamp() * 1000 + 0.5),
+            "timestamp": milliseconds(moment),
             NAMESPACE: values,
         }
 

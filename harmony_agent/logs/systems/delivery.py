@@ -41,12 +41,13 @@ class Verdict:
     wait: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
     """One entry of a request: an event, or one part of an event that fits in none.
 
     `last` marks the piece after which its event is complete. `lost` says why the event can't be
-    delivered whole; a shortened copy is sent, and the event becomes a dead letter.
+    delivered whole; a shortened copy is sent, and the event becomes a dead letter. Not frozen, for
+    the same reason as Event.
     """
 
     event: Event

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from harmony_agent.logs.event import Event
 
-__all__ = ["shortened", "split_text", "to_json"]
+__all__ = ["milliseconds", "shortened", "split_text", "to_json"]
 
 _MARK: Final = "... [shortened by harmony-agent]"
 
@@ -19,6 +21,12 @@ def to_json(values: Any) -> bytes:
         return orjson.dumps(values)
     except TypeError:
         return json.dumps(values).encode()
+
+
+@lru_cache(maxsize=256)  # as format_time
+def milliseconds(moment: datetime) -> int:
+    """Since the epoch."""
+    return int(moment.timestamp() * 1000 + 0.5)
 
 
 def shortened(event: Event, size: int) -> Event:

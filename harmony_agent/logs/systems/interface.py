@@ -42,7 +42,11 @@ class LogSystem(ABC):
 
     kind: ClassVar[str]
     limits: Limits
-    concurrency: ClassVar[int] = 1
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches it may be sent at once; that may change from call to call."""
+        return 1
 
     @abstractmethod
     async def send(self, events: Sequence[Event]) -> Receipt:

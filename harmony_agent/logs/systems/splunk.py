@@ -24,7 +24,6 @@ class Splunk(LogSystem):
 
     kind: ClassVar[str] = "splunk"
     limits: Limits = LIMITS
-    concurrency: ClassVar[int] = 4
 
     def __init__(
         self, settings: SplunkLogSystem, *, host: str, ca_bundle: Path | None, system: str | None
@@ -33,6 +32,11 @@ class Splunk(LogSystem):
         self._ca_bundle = ca_bundle
         self._system = system
         self._delivery = HecDelivery(settings, host=host, ca_bundle=ca_bundle)
+
+    @property
+    def concurrency(self) -> int:
+        """As LogSystem.concurrency."""
+        return self._delivery.concurrency
 
     async def send(self, events: Sequence[Event]) -> Receipt:
         """As LogSystem.send; an event beyond 5 MB arrives shortened and is a dead letter."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _ACK: Final = "/services/collector/ack"
 _ACK_LIMIT: Final = 300.0
 _ACK_FIRST: Final = 0.5
-_ACK_CEILING: Final = 10.0
+_ACK_CEILING: Final = 2.0  # one request for all that wait
 
 
 class Acknowledgments:

@@ -13,7 +13,7 @@ import orjson
 
 from harmony_agent.logs.event import Event
 from harmony_agent.logs.systems.delivery import Outcome, Piece, Verdict
-from harmony_agent.logs.systems.encoding import shortened, to_json
+from harmony_agent.logs.systems.encoding import milliseconds, shortened, to_json
 
 __all__ = ["FIELDS", "Answer", "Envelope", "base_url", "classify", "read_acks", "read_answer"]
 
@@ -107,7 +107,7 @@ class Envelope:
 
     def _encode(self, event: Event) -> bytes:
         values: dict[str, Any] = {
-            "time": round(event.time.timestamp(), 3),
+            "time": milliseconds(event.time) / 1000,
             "host": self.host,
             "source": self.source,
             "sourcetype": self.sourcetype,
@@ -120,19 +120,21 @@ class Envelope:
 
 
 def _indexed_fields(event: Event) -> dict[str, str]:
-    attributes = event.attributes
-    values = {
+    fields = {
         FIELDS["id"]: event.id,
         FIELDS["number"]: str(event.number),
         FIELDS["system"]: event.system,
         FIELDS["node"]: event.node,
         FIELDS["severity"]: event.severity,
         FIELDS["element"]: event.element,
-        FIELDS["thread"]: event.thread,
-        FIELDS["host"]: attributes.get("host"),
-        FIELDS["mailbox"]: attributes.get("mailbox"),
     }
-    return {name: text for name, text in values.items() if text}
+    if event.thread:
+        fields[FIELDS["thread"]] = event.thread
+    if host := event.attributes.get("host"):
+        fields[FIELDS["host"]] = host
+    if mailbox := event.attributes.get("mailbox"):
+        fields[FIELDS["mailbox"]] = mailbox
+    return fields
 
 
 def base_url(url: str) -> str:

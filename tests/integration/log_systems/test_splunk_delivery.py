@@ -293,6 +293,25 @@ async def test_acknowledgments_are_asked_for_together(
     assert len(channels) == 1
 
 
+async def test_more_batches_are_on_their_way_while_each_waits_for_its_acknowledgment(
+    splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the token has asked for acknowledgment; until the channel is lost."""
+    monkeypatch.setattr(splunk_acks, "_ACK_FIRST", 0.01)
+    usual = splunk_system.concurrency
+    await splunk_system.send(make_events(1))
+    assert splunk_system.concurrency == usual
+    splunk.hec.use_ack = True
+    splunk.hec.ack_seconds = 0.03
+    await splunk_system.send(make_events(1, first=2))
+    assert splunk_system.concurrency > usual
+    splunk.hec.use_ack = False
+    splunk.hec.fail(11)
+    with pytest.raises(Unavailable):
+        await splunk_system.send(make_events(1, first=3))
+    assert splunk_system.concurrency == usual
+
+
 async def test_all_that_wait_learn_that_the_channel_is_lost(
     splunk: SplunkStandIn, splunk_system: LogSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,15 +97,31 @@ def test_a_renamed_file_is_read_to_its_end_though_it_is_removed(
     assert not caplog.records
 
 
-def test_three_rotations_between_two_polls(node: Node) -> None:
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zip"])
+@pytest.mark.parametrize("copy", [False, True])
+def test_three_rotations_between_two_polls(node: Node, packing: Packing, copy: bool) -> None:
     """Generations that were never the log while we looked are found in the archive."""
     node.write("a")
     assert node.read() == ["a"]
     for text in ("b", "c", "d"):
         node.write(text)
-        node.log.rotate(node.archive)
+        node.log.rotate(node.archive, packing=packing, copy=copy)
     node.write("e")
     assert node.read() == ["b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zip"])
+def test_a_gap_in_which_there_is_no_log(node: Node, packing: Packing) -> None:
+    """Looked at while the log is put away and the next one has not begun, three times in a row:
+    the old one is read to its end, the next one from its top."""
+    node.write("a")
+    found = node.read()
+    for text in ("b", "c", "d"):
+        node.write(text)
+        node.log.rotate(node.archive, packing=packing, gap=lambda: found.extend(node.read()))
+    node.write("e")
+    assert found == ["a", "b", "c", "d"]
+    assert node.read() == ["e"]
 
 
 @pytest.mark.parametrize("packing", ["plain", "gzip", "zip"])

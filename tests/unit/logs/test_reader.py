@@ -1,5 +1,7 @@
 """From bytes to events: heads, threads, times, ids, and what is broken."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -8,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.logs.event import Event
+from harmony_agent.logs.sources import reader as reader_module
 from harmony_agent.logs.sources.position import MOST_THREADS, Context, Position
 from harmony_agent.logs.sources.reader import EventReader, Parsed
-from harmony_agent.logs.sources.severity import UNREADABLE
+from harmony_agent.logs.sources.severity import UNREADABLE, severity_of
 from harmony_agent.logs.systems.interface import Limits
 
 # The sample of Harmony's documented format.
@@ -127,6 +130,27 @@ def test_a_mark_without_a_time_takes_the_time_before() -> None:
     assert [e.number for e in events] == [1, 0, 0]
 
 
+def test_clocks_that_change_while_the_agent_restarts() -> None:
+    """Both changes of a year, each event read by an agent that knows only what the checkpoint
+    keeps: times are right, the hour that comes twice included."""
+    written = [
+        ("2026/03/29 01:59:59", datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC)),
+        ("2026/03/29 03:00:00", datetime(2026, 3, 29, 1, 0, 0, tzinfo=UTC)),
+        ("2026/10/25 01:59:59", datetime(2026, 10, 24, 23, 59, 59, tzinfo=UTC)),
+        ("2026/10/25 02:30:00", datetime(2026, 10, 25, 0, 30, 0, tzinfo=UTC)),
+        ("2026/10/25 02:59:58", datetime(2026, 10, 25, 0, 59, 58, tzinfo=UTC)),
+        ("2026/10/25 02:00:01", datetime(2026, 10, 25, 1, 0, 1, tzinfo=UTC)),
+        ("2026/10/25 02:30:00", datetime(2026, 10, 25, 1, 30, 0, tzinfo=UTC)),
+        ("2026/10/25 03:00:00", datetime(2026, 10, 25, 2, 0, 0, tzinfo=UTC)),
+    ]
+    position = Position(0)
+    for date, moment in written:
+        context = Position.from_json(json.loads(json.dumps(position.to_json()))).context
+        [found] = read(event("<End/>", f'date="{date}" TN="7" EN="1"'), context).events
+        assert found.time == moment
+        position = Position(0, context=context)
+
+
 def test_unfinished_events_are_left_for_later() -> None:
     """Neither a torn event nor closing tags are consumed."""
     data = event("<End/>")
@@ -199,6 +223,24 @@ def test_no_garbage_stops_the_reader(garbage: bytes, at: int) -> None:
     parsed = reader().read(data, Context(), LIMITS, final=True)
     assert 0 <= parsed.consumed <= len(data)
     assert all(isinstance(e, Event) and e.to_json() for e in parsed.events)
+
+
+def test_a_fault_of_the_reader_costs_one_event_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If reading an event fails in a way that nobody thought of, it is delivered as it stands,
+    counted, and its neighbors are read."""
+
+    def faulty(element: str, attributes: Mapping[str, str]) -> str:
+        if element == "Hint":
+            raise LookupError("nobody thought of it")
+        return severity_of(element, attributes)
+
+    monkeypatch.setattr(reader_module, "severity_of", faulty)
+    data = event("<End/>") + event("<Hint>strange</Hint>") + event("<Detail>next</Detail>")
+    parsed = read(data)
+    assert [e.element for e in parsed.events] == ["End", UNREADABLE, "Detail"]
+    assert "<Hint>strange</Hint>" in parsed.events[1].message
+    assert [(d.kind, d.offset) for d in parsed.damage] == [("unreadable", len(event("<End/>")) - 1)]
+    assert parsed.consumed == len(data) - 1
 
 
 def test_threads_that_never_end_do_not_pile_up() -> None:
