@@ -79,7 +79,7 @@ def _smb(root: Path) -> Iterator[Target]:
                 "pass": obscured.stdout.strip(),
             },
             f"{server.share}/",
-            ("--transfers=4", "--checkers=8"),
+            ("--transfers=8", "--checkers=8"),
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -74,9 +75,10 @@ class Draft:
 
     def __init__(self, target: Path, *, mode: int) -> None:
         self.target = target
-        self._temporary = target.with_name(temporary_name())
+        self._temporary: Path | None = target.with_name(temporary_name())
         handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        self._file = os.fdopen(handle, "wb", buffering=0)
+        # Not the bare handle: its number is another file's once a thread that was given up is late.
+        self._file = FileIO(handle, "wb")
         self._unsynced = 0
         try:
             os.fchmod(handle, mode)  # the mode asked for, whatever the umask
@@ -87,7 +89,11 @@ class Draft:
     @property
     def status(self) -> os.stat_result:
         """Of exactly this file, also if another one took the target's place since."""
-        return os.fstat(self._file.fileno())
+        return os.fstat(self.fileno())
+
+    def fileno(self) -> int:
+        """The open file's handle; raises ValueError once it is closed."""
+        return self._file.fileno()
 
     def write(self, data: bytes) -> None:
         """Append."""
@@ -100,29 +106,35 @@ class Draft:
 
     def start_sync(self) -> None:
         """Have the kernel begin to write to the disk; `sync` will have less to wait for."""
-        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
         """Return once all that was written is on the disk."""
-        os.fsync(self._file.fileno())
+        os.fsync(self.fileno())
         self._unsynced = 0
 
     def put_new(self) -> None:
         """Become `target`, which must not exist (FileExistsError); to be on the disk its directory
         has to be synced. On a volume without hard links raises one of NO_LINKS."""
+        assert self._temporary is not None, "it has its name already"
         os.link(self._temporary, self.target)  # fails if the target exists, unlike rename
         self._temporary.unlink()
+        self._temporary = None
 
     def put_over(self) -> None:
         """Become `target`, whatever stands there; then as `put_new`."""
+        assert self._temporary is not None, "it has its name already"
         self._temporary.rename(self.target)
+        self._temporary = None
 
     def discard(self) -> None:
         """Close it, and remove it unless it became `target`; never raises, can be repeated."""
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
 
 
 def write_durably(

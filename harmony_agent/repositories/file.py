@@ -17,6 +17,7 @@ from harmony_agent.core.batches import Batches
 from harmony_agent.core.durable import NO_LINKS, Draft, is_temporary, sync_directory, temporary_name
 from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unsupported
 from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.repositories.file_errors import translate
 from harmony_agent.repositories.file_lock import locked
 from harmony_agent.repositories.folder_watch import FolderWatch
@@ -29,7 +30,7 @@ from harmony_agent.repositories.folders import (
     Staged,
     abandoned,
 )
-from harmony_agent.repositories.interface import Entry, Token
+from harmony_agent.repositories.interface import Content, Entry, Token
 from harmony_agent.repositories.layout import CONTROL
 from harmony_agent.repositories.limits import CONTROL_LIMIT, data_limit
 from harmony_agent.repositories.names import check_path, parents
@@ -42,7 +43,12 @@ __all__ = ["FileConnector"]
 # certificates and keys lie here.
 _FILE_MODE: Final = 0o660
 _FOLDER_MODE: Final = 0o770
-_TOGETHER: Final = 64  # new files in one go; each keeps a file handle open
+# Files that are read or made in one go (each new one keeps a file handle open), and such goes at
+# the same time: a local disk wants few calls from few threads, a network's volume has to be asked
+# for several files at once.
+_TOGETHER: Final = 64
+_LANES: Final = 4
+_USUAL: Final = 1024 * 1024  # bytes of a file that is read whole; callers bound their sum
 
 
 def _token(found: os.stat_result) -> Token:
@@ -59,13 +65,22 @@ class FileConnector(FolderRepository):
         self._root = self._base / folder
         self._folds_case = False
         self._watch = FolderWatch()
-        self._creations = Batches("create files", self._create_together, most=_TOGETHER)
+        self._volume = VolumeSync()
+        self._creations = Batches(
+            "create files", self._create_together, most=_TOGETHER, lanes=_LANES
+        )
+        self._readings = Batches("read files", self._read_together, most=_TOGETHER, lanes=_LANES)
         super().__init__()
 
     @property
     def location(self) -> str:
         """See Repository."""
         return str(self._root)
+
+    @property
+    def at_once(self) -> int:
+        """See Repository."""
+        return _TOGETHER * _LANES
 
     @property
     def folds_case(self) -> bool:
@@ -162,8 +177,26 @@ class FileConnector(FolderRepository):
         return Entry(path, found.st_size, _token(found)) if stat.S_ISREG(found.st_mode) else None
 
     def _open(self, path: str) -> Opened:
-        self._require_base()
-        return _OpenedFile((self._root / path).open("rb", buffering=0))
+        try:
+            return _OpenedFile(FileIO(self._root / path))
+        except FileNotFoundError:
+            self._require_base()
+            raise
+
+    async def read(self, path: str) -> Content:
+        """See Repository. Files that are read at the same time share threads."""
+        self._check(path)
+        return await self._readings.do(path)
+
+    async def _read_together(self, paths: Sequence[str]) -> Sequence[Content | Exception]:
+        def read(path: str) -> Content | Exception:
+            try:
+                return self._read(path)
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked for this file
+                return self._failure("read", path, error)
+
+        limit = data_limit(len(paths) * _USUAL)
+        return await self._run("read", _named(paths), limit, lambda: list(map(read, paths)))
 
     def _stage(self, path: str) -> Staged:
         return _StagedFile(self._draft(path), self._put)
@@ -178,19 +211,22 @@ class FileConnector(FolderRepository):
         self, files: Sequence[tuple[str, bytes]]
     ) -> Sequence[Token | Exception]:
         limit = data_limit(sum(len(data) for _, data in files))
-        what = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
-        outcomes = await self._run(
-            "create", what, limit, lambda: create_together(files, self._begin, self._put_new)
-        )
+        what = _named([path for path, _ in files])
+        outcomes = await self._run("create", what, limit, lambda: self._put_together(files))
         return [
-            _token(outcome) if isinstance(outcome, os.stat_result) else self._failure(file, outcome)
-            for (file, _), outcome in zip(files, outcomes, strict=True)
+            _token(found)
+            if isinstance(found, os.stat_result)
+            else self._failure("create", path, found)
+            for (path, _), found in zip(files, outcomes, strict=True)
         ]
 
-    def _failure(self, path: str, error: Exception) -> AgentError:
+    def _put_together(self, files: Sequence[tuple[str, bytes]]) -> list[os.stat_result | Exception]:
+        return create_together(files, self._begin, self._put_new, self._volume)
+
+    def _failure(self, verb: str, path: str, error: Exception) -> AgentError:
         if isinstance(error, AgentError):
             return error
-        failure = translate(error, self._what("create", path))
+        failure = translate(error, self._what(verb, path))
         failure.__cause__ = error
         return failure
 
@@ -276,6 +312,11 @@ class FileConnector(FolderRepository):
             self._make_folder(CONTROL)
         with locked(lock, _FILE_MODE, LOCK_WAIT):
             yield
+
+
+def _named(paths: Sequence[str]) -> str:
+    """Several files, for a person."""
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 class _StagedFile(Staged):

@@ -235,7 +235,7 @@ class FolderRepository(Repository):
     def _read(self, path: str) -> Content:
         for _ in range(_READ_ATTEMPTS):
             with contextlib.closing(self._open(path)) as opened:
-                data = b"".join(iter(lambda: opened.read(_CHUNK), b""))
+                data = _whole(opened)
                 if opened.is_unchanged():
                     return Content(data, opened.token)
         raise self._being_written(path)
@@ -272,6 +272,14 @@ class FolderRepository(Repository):
 
     def _given_up(self) -> None:
         """An operation did not return in time; connectors free its thread if they can."""
+
+
+def _whole(opened: Opened) -> bytes:
+    """All of it; if it grows meanwhile `is_unchanged` tells."""
+    data = opened.read(min(opened.size, _CHUNK))
+    while len(data) < opened.size and (piece := opened.read(_CHUNK)):
+        data += piece
+    return data
 
 
 def abandoned(modified: float) -> bool:

@@ -74,6 +74,11 @@ class Handle(Repository):
         return self._use.connector.folds_case
 
     @property
+    def at_once(self) -> int:
+        """See Repository."""
+        return self._use.connector.at_once
+
+    @property
     def location(self) -> str:
         """See Repository."""
         return self._use.connector.location

@@ -64,6 +64,12 @@ class Repository(ABC):
         """Whether names that differ only in case are one file there."""
         return False
 
+    @property
+    def at_once(self) -> int:
+        """How many operations one caller should have under way: more gain nothing there, or leave
+        nothing for the others."""
+        return 16
+
     @abstractmethod
     async def open(self) -> None:
         """Connect and prove that the container (bucket, share, folder) exists; idempotent."""

@@ -10,7 +10,7 @@ CONTROL_LIMIT: Final = 10.0
 """Seconds for an operation that moves no content."""
 DATA_LIMIT: Final = 30.0
 """Seconds without progress for an operation that moves content."""
-PARALLEL: Final = 32
+PARALLEL: Final = 64
 """Operations of one repository that may be under way at once; callers use half of it."""
 
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a slower link can't carry Harmony's files anyway

@@ -23,7 +23,7 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.repositories.http_connection import Beat, Stream
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
-from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, data_limit
+from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, PARALLEL, data_limit
 from harmony_agent.repositories.names import parents
 from harmony_agent.repositories.uploads import SourceFailed, watched
 
@@ -88,6 +88,11 @@ class ObjectRepository(Repository):
     @abstractmethod
     def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
         """All objects below `prefix`, page by page; the entries' paths are keys."""
+
+    @property
+    def at_once(self) -> int:
+        """See Repository."""
+        return PARALLEL // 2
 
     async def open(self) -> None:
         """See Repository."""

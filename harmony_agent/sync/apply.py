@@ -16,6 +16,7 @@ from harmony_agent.core.errors import (
     OutcomeUnknown,
     PreconditionFailed,
     Unavailable,
+    Unsupported,
 )
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Repository, Token
@@ -28,18 +29,23 @@ from harmony_agent.sync.policies import REMOTE_ACTS, Act
 from harmony_agent.sync.progress import Progress
 from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile, RemoteState
 from harmony_agent.sync.transfers import Transfers, memory
+from harmony_agent.sync.turns import GivenUpError, Turn, Turns
 
 __all__ = ["Applier", "Doubt", "Outcome"]
 
 log = logging.getLogger(__name__)
 
-_CONCURRENCY: Final = 16
 _BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
+# Many more than the repository works on at once: those that have arrived wait together for the
+# disk meanwhile, and those that are sent next are read.
+_IN_FLIGHT: Final = 256
 _LIMIT: Final = 120.0  # seconds for reading or writing one local file
-# So many failures without a success in between mean the repository, not the files.
-_HOPELESS: Final = _CONCURRENCY
 
 _SENDING: Final = frozenset({Act.CREATE, Act.REPLACE, Act.OVERRULE})
+# Small files of these share waits and threads with others.
+_CROWDED: Final = frozenset({Act.CREATE, Act.FETCH, Act.LOOK})
+# What they do first, or all they do, concerns this machine alone.
+_ENTERING_LATER: Final = frozenset({Act.CREATE, Act.REPLACE, Act.ADOPT, Act.RECALL})
 
 R = TypeVar("R")
 
@@ -65,6 +71,15 @@ class Outcome:
     sent: int = 0
     received: int = 0
     gave_up: bool = False
+
+
+class _Course:
+    """How one action goes: the bytes it moved to and from the repository, and its turn there."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.sent = 0
+        self.received = 0
 
 
 class Applier:
@@ -120,31 +135,38 @@ class Applier:
         # its own versions.
         await self._base.intend({a.path: a.local.sha256 for a in actions if a.act in _SENDING})
         outcome = Outcome()
-        waiting = iter(actions)
-        failures_in_a_row = 0
+        turns = Turns(self._repository.at_once)
+        in_flight = asyncio.Semaphore(_IN_FLIGHT)
 
-        async def work() -> None:
-            nonlocal failures_in_a_row
-            for action in waiting:
-                if failures_in_a_row >= _HOPELESS:
-                    outcome.gave_up = True
-                    return
+        async def work(action: Action) -> None:
+            course = _Course(turns.turn(crowded=action.act in _CROWDED))
+            try:
                 async with self._budget.take(memory(action.size)):
-                    await self._one(action, outcome)
-                failed = action.path in outcome.failures
-                failures_in_a_row = failures_in_a_row + 1 if failed else 0
+                    await self._one(action, course, outcome)
+            except GivenUpError:
+                outcome.gave_up = True
+            else:
+                error = outcome.failures.get(action.path)
+                turns.tell(failed=error is not None and not isinstance(error, Unsupported))
                 self._progress.dealt_with()
+            finally:
+                course.turn.leave()
+                in_flight.release()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(_CONCURRENCY):
-                group.create_task(work(), name="sync transfer")
+            for action in actions:
+                await in_flight.acquire()
+                if turns.are_hopeless:
+                    outcome.gave_up = True
+                    break
+                group.create_task(work(action), name="sync transfer")
         return outcome
 
-    async def _one(self, action: Action, outcome: Outcome) -> None:
+    async def _one(self, action: Action, course: _Course, outcome: Outcome) -> None:
         try:
-            if action.act in REMOTE_ACTS and not self._may_write():
-                raise Unavailable("this host's folder belongs to another owner at the moment")
-            doubt = await self._acts[action.act](action, outcome)
+            if action.act not in _ENTERING_LATER:
+                await self._enter(action, course)
+            doubt = await self._acts[action.act](action, course)
         except OutcomeUnknown as error:
             # Whether a write took effect only the repository can tell.
             log.info("outcome unknown, looking again", extra={"file": action.path})
@@ -158,6 +180,14 @@ class Applier:
                 outcome.in_step[action.path] = action.act
             else:
                 outcome.doubts[action.path] = doubt
+        outcome.sent += course.sent
+        outcome.received += course.received
+
+    async def _enter(self, action: Action, course: _Course) -> None:
+        """Wait until it is this action's turn in the repository."""
+        await course.turn.enter()
+        if action.act in REMOTE_ACTS and not self._may_write():
+            raise Unavailable("this host's folder belongs to another owner at the moment")
 
     async def _refresh(self, action: Action, outcome: Outcome, error: AgentError) -> None:
         """Somebody was faster, here or there: both sides are looked at again."""
@@ -175,39 +205,42 @@ class Applier:
 
     # In the repository.
 
-    async def _create(self, action: Action, outcome: Outcome) -> None:
-        await self._send(action, None, outcome)
+    async def _create(self, action: Action, course: _Course) -> None:
+        await self._send(action, None, course)
 
-    async def _replace(self, action: Action, outcome: Outcome) -> None:
-        await self._send(action, action.remote.token, outcome)
+    async def _replace(self, action: Action, course: _Course) -> None:
+        await self._send(action, action.remote.token, course)
 
-    async def _send(self, action: Action, token: Token | None, outcome: Outcome) -> None:
-        new = await self._transfers.send(action.path, action.local, token)
-        outcome.sent += action.local.size
+    async def _send(self, action: Action, token: Token | None, course: _Course) -> None:
+        new = await self._transfers.send(
+            action.path, action.local, token, lambda: self._enter(action, course)
+        )
+        course.sent += action.local.size
+        course.turn.leave()
         await self._in_step(action.path, action.local, new)
 
-    async def _delete(self, action: Action, _outcome: Outcome) -> Doubt | None:
+    async def _delete(self, action: Action, _course: _Course) -> Doubt | None:
         if not await self._in_thread(self._files.is_absent, action.path):
             return Doubt(home=True)
         await self._repository.delete(action.path, action.remote.token)
         await self._base.remove(action.path)
         return None
 
-    async def _overrule(self, action: Action, outcome: Outcome) -> None:
-        await self._send(action, await self._set_remote_aside(action, outcome), outcome)
+    async def _overrule(self, action: Action, course: _Course) -> None:
+        await self._send(action, await self._set_remote_aside(action, course), course)
 
-    async def _retire(self, action: Action, outcome: Outcome) -> Doubt | None:
+    async def _retire(self, action: Action, course: _Course) -> Doubt | None:
         if not await self._in_thread(self._files.is_absent, action.path):
             return Doubt(home=True)
-        present = await self._set_remote_aside(action, outcome)
+        present = await self._set_remote_aside(action, course)
         await self._repository.delete(action.path, present)
         await self._base.remove(action.path)
         return None
 
-    async def _set_remote_aside(self, action: Action, outcome: Outcome) -> Token:
+    async def _set_remote_aside(self, action: Action, course: _Course) -> Token:
         aside, token = await self._transfers.set_aside(action.path, action.remote)
-        outcome.received += action.remote.size
-        outcome.sent += action.remote.size
+        course.received += action.remote.size
+        course.sent += action.remote.size
         log.warning(
             "the repository's version is set aside, this node's own wins",
             extra={"file": action.path, "kept": aside},
@@ -216,38 +249,38 @@ class Applier:
 
     # In Harmony's home.
 
-    async def _fetch(self, action: Action, outcome: Outcome) -> None:
-        local, token = await self._transfers.fetch(action.path, action.remote)
-        outcome.received += local.size
+    async def _fetch(self, action: Action, course: _Course) -> None:
+        local, token = await self._transfers.fetch(action.path, action.remote, course.turn.leave)
+        course.received += local.size
         await self._in_step(action.path, local, token)
 
-    async def _exchange(self, action: Action, outcome: Outcome) -> None:
+    async def _exchange(self, action: Action, course: _Course) -> None:
         # What the repository held before is known to all; only what is new is worth keeping.
         known = action.case.base is not None and action.case.base.sha256 == action.local.sha256
-        await self._replace_home(action, outcome, keep=not known)
+        await self._replace_home(action, course, keep=not known)
 
-    async def _cede(self, action: Action, outcome: Outcome) -> None:
-        await self._keep_in_conflict(action, outcome)
-        await self._replace_home(action, outcome, keep=False)
+    async def _cede(self, action: Action, course: _Course) -> None:
+        await self._keep_in_conflict(action, course)
+        await self._replace_home(action, course, keep=False)
 
-    async def _replace_home(self, action: Action, outcome: Outcome, *, keep: bool) -> None:
+    async def _replace_home(self, action: Action, course: _Course, *, keep: bool) -> None:
         local, token = await self._transfers.exchange(
             action.path, action.remote, action.local, keep=keep
         )
-        outcome.received += local.size
+        course.received += local.size
         await self._in_step(action.path, local, token)
 
-    async def _withdraw(self, action: Action, _outcome: Outcome) -> Doubt | None:
+    async def _withdraw(self, action: Action, _course: _Course) -> Doubt | None:
         if (doubt := await self._still_there(action.path)) is not None:
             return doubt
         await self._transfers.withdraw(action.path, action.local, keep=True)
         await self._base.remove(action.path)
         return None
 
-    async def _relegate(self, action: Action, outcome: Outcome) -> Doubt | None:
+    async def _relegate(self, action: Action, course: _Course) -> Doubt | None:
         if (doubt := await self._still_there(action.path)) is not None:
             return doubt
-        await self._keep_in_conflict(action, outcome)
+        await self._keep_in_conflict(action, course)
         await self._transfers.withdraw(action.path, action.local, keep=False)
         await self._base.remove(action.path)
         return None
@@ -259,33 +292,33 @@ class Applier:
             return None
         return Doubt(remote=RemoteFile(entry.token, entry.size), remote_known=True)
 
-    async def _keep_in_conflict(self, action: Action, outcome: Outcome) -> None:
+    async def _keep_in_conflict(self, action: Action, course: _Course) -> None:
         assert self._conflicts is not None, "this policy keeps no conflicts"
         await self._transfers.keep_in_conflict(self._conflicts, action.path, action.local)
-        outcome.sent += action.local.size
+        course.sent += action.local.size
 
     # In the base alone.
 
-    async def _adopt(self, action: Action, _outcome: Outcome) -> None:
+    async def _adopt(self, action: Action, _course: _Course) -> None:
         await self._in_step(action.path, action.local, action.remote.token)
 
-    async def _forget(self, action: Action, _outcome: Outcome) -> Doubt | None:
+    async def _forget(self, action: Action, _course: _Course) -> Doubt | None:
         # A file that a listing only hid would come back, and home's delete would be undone.
         if (doubt := await self._still_there(action.path)) is not None:
             return doubt
         await self._base.remove(action.path)
         return None
 
-    async def _recall(self, action: Action, _outcome: Outcome) -> Doubt:
+    async def _recall(self, action: Action, _course: _Course) -> Doubt:
         remote = action.remote
         assert remote.sha256 is not None
         # No stat of home matches this row: home is looked at again and compared by content.
         await self._base.put(action.path, BaseRow(remote.sha256, remote.size, 0, 0, remote.token))
         return Doubt(home=True, remote=remote, remote_known=True)
 
-    async def _look(self, action: Action, outcome: Outcome) -> Doubt:
+    async def _look(self, action: Action, course: _Course) -> Doubt:
         remote = await self._transfers.look(action.path, action.remote)
-        outcome.received += remote.size
+        course.received += remote.size
         return Doubt(remote=remote, remote_known=True)
 
     async def _in_step(self, path: str, local: LocalFile, token: Token) -> None:

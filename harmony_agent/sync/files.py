@@ -24,6 +24,7 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import Incoming, Outgoing, content_hash
 
@@ -76,6 +77,7 @@ class HomeFiles:
         """`kept` is the folder of the state directory that takes what is replaced or removed."""
         self.home = home
         self._kept = kept
+        self._volume = VolumeSync()
 
     def read(self, path: str, expected: LocalFile) -> bytes:
         """The content of `expected`; raises PreconditionFailed if the file is another by now."""
@@ -85,6 +87,17 @@ class HomeFiles:
         if digest(data) != expected.sha256:
             raise PreconditionFailed(f"{target} has changed")
         return data
+
+    def read_all(self, files: Sequence[tuple[str, LocalFile]]) -> list[bytes | Exception]:
+        """`read` for each of these; what became of each, in order."""
+
+        def read(path: str, expected: LocalFile) -> bytes | Exception:
+            try:
+                return self.read(path, expected)
+            except AgentError as error:
+                return error
+
+        return [read(*file) for file in files]
 
     def is_absent(self, path: str) -> bool:
         """Whether nothing at all stands at `path`."""
@@ -120,8 +133,11 @@ class HomeFiles:
         """An empty file beside `path`, for `place`."""
         target = self.home / path
         with local_errors(target):
-            self._make_parent(target)
-            return Incoming(target, _mode_of(path))
+            try:
+                return Incoming(target, _mode_of(path))
+            except FileNotFoundError:
+                self._make_parent(target)
+                return Incoming(target, _mode_of(path))
 
     def create_all(self, files: Sequence[tuple[str, bytes]]) -> list[LocalFile | Exception]:
         """Put each of these small files where none is; what became of each, in order."""
@@ -142,7 +158,7 @@ class HomeFiles:
             return _translate(found, target) if isinstance(found, OSError) else found
 
         try:
-            found = create_together(files, begin, _place_new)
+            found = create_together(files, begin, _place_new, self._volume)
         finally:
             for arrival in arrivals.values():
                 arrival.discard()

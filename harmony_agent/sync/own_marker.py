@@ -133,7 +133,9 @@ class OwnMarker:
             return found if found is not None and found.closed else _begin()
         if self._token is None:
             log.info("our change marker is gone and is written again", extra={"marker": self.path})
-            return ours
+            # What was sent without an answer may have been read before it went: going on from the
+            # marker before it, its number would stand for other changes.
+            return _begin() if self._sent else ours
         log.warning(
             "somebody else wrote our change marker %s; if another node bears this name, give each "
             "its own HARMONY_AGENT_HOST",

@@ -216,9 +216,10 @@ _OTHER_RANK: Final = 2
 
 def in_order(actions: Iterable[Action]) -> list[list[Action]]:
     """The actions in groups that are carried out one after the other: certificates, user
-    certificates, options, hosts; then deletes in the reverse order."""
+    certificates, options, hosts; then deletes in the reverse order. Within a group by path: what
+    is carried out at the same time lies in few folders."""
     groups: dict[int, list[Action]] = {}
-    for action in actions:
+    for action in sorted(actions, key=lambda action: action.path):
         rank = _RANKS.get(action.path.partition("/")[0], _OTHER_RANK)
         groups.setdefault(7 - rank if action.act in DELETING_ACTS else rank, []).append(action)
     return [groups[rank] for rank in sorted(groups)]

@@ -4,7 +4,7 @@ Small files that arrive at the same time share their waits for the disk; large o
 memory as a whole. Either way a file is on the disk before anybody is told that it is.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,7 +27,8 @@ R = TypeVar("R")
 
 _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
-_TOGETHER: Final = 64  # small files that arrive in one go
+_TOGETHER: Final = 128  # small files that are read or arrive in one go
+_LANES: Final = 2  # such goes of arrivals at a time: one writes while another waits for the disk
 _LIMIT: Final = 120.0  # seconds for a step with a local file
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 
@@ -55,14 +56,26 @@ class Transfers:
         self._files = files
         self._workers = workers
         self._on_progress = on_progress
-        self._arrivals = Batches("sync arrivals", self._create_together, most=_TOGETHER)
+        self._departures = Batches("sync departures", self._read_together, most=_TOGETHER)
+        self._arrivals = Batches(
+            "sync arrivals", self._create_together, most=_TOGETHER, lanes=_LANES
+        )
 
-    async def send(self, path: str, local: LocalFile, token: Token | None) -> Token:
-        """Home's version to the repository, where the version `token` (None: nothing) stands."""
+    async def send(
+        self,
+        path: str,
+        local: LocalFile,
+        token: Token | None,
+        before_sending: Callable[[], Awaitable[None]],
+    ) -> Token:
+        """Home's version to the repository, where the version `token` (None: nothing) stands;
+        `before_sending` is awaited before the repository is asked for anything."""
         if local.size > _LARGE:
+            await before_sending()
             async with aclosing(self._outgoing(path, local)) as chunks:
                 return await self._repository.upload(path, local.size, chunks, token)
         data = await self._read(path, local)
+        await before_sending()
         if token is None:
             new = await self._repository.create(path, data)
         else:
@@ -70,13 +83,17 @@ class Transfers:
         self._on_progress(len(data))
         return new
 
-    async def fetch(self, path: str, remote: RemoteFile) -> tuple[LocalFile, Token]:
-        """The repository's version to home, where nothing stands."""
+    async def fetch(
+        self, path: str, remote: RemoteFile, on_read: Callable[[], None]
+    ) -> tuple[LocalFile, Token]:
+        """The repository's version to home, where nothing stands; `on_read` is called as soon as
+        the repository is done with."""
         if remote.size > _LARGE:
             async with self._arriving(path, path) as (download, arrival):
                 local = await self._place(path, arrival, None, keep=False)
                 return local, download.token
         content = await self._read_there(path)
+        on_read()
         return await self._arrivals.do((path, content.data)), content.token
 
     async def exchange(
@@ -149,7 +166,7 @@ class Transfers:
                 raise
 
     async def _read(self, path: str, local: LocalFile) -> bytes:
-        return await self._workers.run(_LIMIT, self._files.read, path, local)
+        return await self._departures.do((path, local))
 
     async def _read_there(self, path: str) -> Content:
         content = await self._repository.read(path)
@@ -198,6 +215,11 @@ class Transfers:
     ) -> LocalFile:
         limit = _limit(0 if expected is None else expected.size)
         return await self._workers.run(limit, self._files.place, path, arrival, expected, keep)
+
+    async def _read_together(
+        self, files: Sequence[tuple[str, LocalFile]]
+    ) -> Sequence[bytes | Exception]:
+        return await self._workers.run(_LIMIT, self._files.read_all, files)
 
     async def _create_together(
         self, files: Sequence[tuple[str, bytes]]

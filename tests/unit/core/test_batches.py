@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+import looptime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmony_agent.core.batches import Batches
 
@@ -70,3 +73,33 @@ async def test_who_is_canceled_disturbs_nobody() -> None:
     assert await late == 40
     with pytest.raises(asyncio.CancelledError):
         await impatient
+
+
+async def test_several_lanes_work_side_by_side() -> None:
+    """A second batch does not wait for the first, a third does."""
+    recorder = Recorder()
+    batches = Batches("test", recorder.carry_out, most=2, lanes=2)
+    answers = await asyncio.gather(*(batches.do(number) for number in (0, 2, 4, 6, 8)))
+    assert answers == [0, 20, 40, 60, 80]
+    assert recorder.batches == [[0, 2], [4, 6], [8]]
+    assert asyncio.get_running_loop().time() == pytest.approx(2)
+
+
+@given(st.lists(st.sampled_from([0, 0, 0.5, 1, 1.5]), max_size=30), st.integers(1, 3))
+def test_no_item_is_forgotten(pauses: list[float], lanes: int) -> None:
+    """Whenever it comes, also at the moment a lane ends."""
+
+    async def live() -> list[int]:
+        recorder = Recorder()
+        batches = Batches("test", recorder.carry_out, most=2, lanes=lanes)
+        asked = []
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            asked.append(asyncio.create_task(batches.do(2)))
+        async with asyncio.timeout(100):
+            answers = list(await asyncio.gather(*asked))
+        await batches.finish()
+        return answers
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        assert runner.run(live()) == [20] * len(pauses)

@@ -8,6 +8,7 @@ import pytest
 
 from harmony_agent.core.durable import Draft
 from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.volume_sync import VolumeSync
 
 Item = tuple[Path, bytes]
 
@@ -29,7 +30,7 @@ def test_every_file_is_made_and_described_as_it_lies_there(tmp_path: Path) -> No
     """The outcomes are in order, and nothing is left beside."""
     (tmp_path / "deep").mkdir()
     items = [(tmp_path / "a", b"1"), (tmp_path / "deep/b", b"22"), (tmp_path / "c", b"")]
-    outcomes = create_together(items, begin, Draft.put_new)
+    outcomes = create_together(items, begin, Draft.put_new, VolumeSync())
     for (path, data), outcome in zip(items, outcomes, strict=True):
         assert isinstance(outcome, os.stat_result)
         assert outcome == path.stat()
@@ -41,7 +42,7 @@ def test_one_that_fails_fails_alone(tmp_path: Path) -> None:
     """A name that is taken, and a folder that is missing, are told where they belong."""
     (tmp_path / "taken").write_bytes(b"theirs")
     items = [(tmp_path / name, b"ours") for name in ("a", "taken", "missing/b", "c")]
-    outcomes = create_together(items, begin, Draft.put_new)
+    outcomes = create_together(items, begin, Draft.put_new, VolumeSync())
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [os.stat_result, FileExistsError, FileNotFoundError, os.stat_result]
     assert everything(tmp_path) == {"a": b"ours", "taken": b"theirs", "c": b"ours"}
@@ -63,7 +64,7 @@ def test_no_file_has_its_name_before_all_are_on_the_disk(
         draft.put_new()
 
     monkeypatch.setattr(os, "fsync", synced)
-    create_together([(tmp_path / "a", b"1"), (tmp_path / "b", b"2")], begin, place)
+    create_together([(tmp_path / "a", b"1"), (tmp_path / "b", b"2")], begin, place, VolumeSync())
     assert [Path(step).name.partition("tmp-")[0] for step in steps] == [
         ".harmony-agent-",
         ".harmony-agent-",
@@ -82,7 +83,7 @@ def test_a_disk_that_fails_leaves_no_file_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    outcomes = create_together([(tmp_path / "a", b"1")], begin, Draft.put_new)
+    outcomes = create_together([(tmp_path / "a", b"1")], begin, Draft.put_new, VolumeSync())
     assert isinstance(outcomes[0], OSError)
     assert everything(tmp_path) == {}
 
@@ -96,5 +97,5 @@ def test_a_name_that_may_be_lost_again_is_a_failure(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("harmony_agent.core.group_commit.sync_directory", broken)
-    outcomes = create_together([(tmp_path / "a", b"1")], begin, Draft.put_new)
+    outcomes = create_together([(tmp_path / "a", b"1")], begin, Draft.put_new, VolumeSync())
     assert isinstance(outcomes[0], OSError)

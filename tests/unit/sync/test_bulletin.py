@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import looptime
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import AgentError, Unavailable
@@ -277,6 +277,9 @@ async def tolerant(call: Callable[[], Awaitable[None]]) -> bool:
 
 
 @settings(deadline=None, max_examples=300)
+@example(
+    [("lose answer", ""), ("write", "conf/a"), ("wait", ""), ("write", "conf/a"), ("remove", "")]
+)
 @given(st.lists(STEP, max_size=25))
 def test_no_change_stays_unknown(history: list[tuple[str, str]]) -> None:
     """Kills, lost answers, garbage, deletes and outages: once it is quiet, the reader was named

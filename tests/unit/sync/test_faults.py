@@ -1,6 +1,7 @@
 """Lost answers, foreign writers in between, files that change at the worst moment."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -175,6 +176,7 @@ async def test_a_refusing_repository_is_asked_seldom_and_told_once(
     node: Node, repository: MemoryRepository, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Wrong credentials: an attempt every minute or so, one line in the log."""
+    caplog.set_level(logging.WARNING)
     first = node("first")
     first.write("conf/Options.xml", "<Options/>")
 

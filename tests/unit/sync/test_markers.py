@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.sync.markers import LARGEST_MARKER, Marker, News, Place, news
@@ -44,6 +44,7 @@ def test_a_reader_learns_all_it_missed_and_nothing_twice(
     assert news(markers[-1].place, markers[-1]) == News()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 600), st.integers(0, 600), st.integers(1, 900))
 def test_who_misses_more_than_a_marker_remembers_is_told_so(
     before: int, missed: int, paths: int

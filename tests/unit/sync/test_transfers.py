@@ -20,6 +20,14 @@ LARGE = os.urandom(9 * 1024 * 1024)
 OTHER = os.urandom(9 * 1024 * 1024 + 1)
 
 
+async def at_once() -> None:
+    """Nothing to wait for."""
+
+
+def ignored() -> None:
+    """Nobody waits for the repository."""
+
+
 class Ends:
     """A home, a repository, and what moves files between them."""
 
@@ -69,10 +77,11 @@ def ends(tmp_path: Path) -> Ends:
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 async def test_a_file_travels_both_ways(ends: Ends, data: bytes) -> None:
     """What is sent is what was there, what is fetched is described as a scan finds it."""
-    token = await ends.transfers.send("certs/a", ends.here("certs/a", data), None)
+    token = await ends.transfers.send("certs/a", ends.here("certs/a", data), None, at_once)
     assert ends.repository.files["certs/a"] == Content(data, token)
     (ends.home / "certs/a").unlink()
-    local, found = await ends.transfers.fetch("certs/a", RemoteFile(token, len(data)))
+    remote = RemoteFile(token, len(data))
+    local, found = await ends.transfers.fetch("certs/a", remote, on_read=ignored)
     assert found == token
     assert ends.files() == {"certs/a": data}
     status = (ends.home / "certs/a").stat()
@@ -88,9 +97,9 @@ async def test_nothing_unexpected_is_replaced(ends: Ends, data: bytes) -> None:
     remote = ends.there("certs/a", data + b"theirs")
     for token in (None, Token("stale")):
         with pytest.raises(PreconditionFailed):
-            await ends.transfers.send("certs/a", local, token)
+            await ends.transfers.send("certs/a", local, token, at_once)
     with pytest.raises(PreconditionFailed):
-        await ends.transfers.fetch("certs/a", remote)
+        await ends.transfers.fetch("certs/a", remote, on_read=ignored)
     stale = LocalFile(local.sha256, local.size, local.mtime_ns - 1, local.inode)
     with pytest.raises(PreconditionFailed):
         await ends.transfers.exchange("certs/a", remote, stale, keep=False)
@@ -110,7 +119,7 @@ async def test_a_large_file_that_changes_while_it_is_sent_is_not_sent(ends: Ends
 
     ends.transfers._on_progress = harmony_writes
     with pytest.raises(PreconditionFailed):
-        await ends.transfers.send("certs/a", local, token)
+        await ends.transfers.send("certs/a", local, token, at_once)
     assert ends.repository.owned() == {"certs/a": OTHER}
 
 
@@ -151,7 +160,7 @@ async def test_a_download_that_breaks_off_leaves_nothing(ends: Ends) -> None:
 
     ends.transfers._on_progress = cut
     with pytest.raises(Unavailable):
-        await ends.transfers.fetch("certs/a", remote)
+        await ends.transfers.fetch("certs/a", remote, on_read=ignored)
     assert ends.files() == {}
 
 
@@ -159,11 +168,11 @@ async def test_what_is_gone_is_told(ends: Ends) -> None:
     """Absent, here or there, large or not."""
     gone = RemoteFile(Token("t"), len(LARGE))
     with pytest.raises(Absent):
-        await ends.transfers.fetch("certs/a", gone)
+        await ends.transfers.fetch("certs/a", gone, on_read=ignored)
     local = ends.here("certs/a", LARGE)
     (ends.home / "certs/a").unlink()
     with pytest.raises(Absent):
-        await ends.transfers.send("certs/a", local, None)
+        await ends.transfers.send("certs/a", local, None, at_once)
     assert ends.repository.files == {}
 
 

@@ -1,0 +1,96 @@
+"""Several new files of one volume brought to the disk together: by one call where that is sound.
+
+A disk syncs a volume in hardly more time than one file. But syncfs(2) waits for what everybody
+else wrote there too, network file systems need not pass it on to their server, and before Linux 5.8
+it does not tell of errors. So it is used on local file systems, with a kernel that tells, for many
+files; and where it takes long, every file is synced for itself for a while.
+"""
+
+import ctypes
+import errno
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from harmony_agent.core.durable import Draft
+
+__all__ = ["VolumeSync", "kind_of_volume"]
+
+_MANY: Final = 16  # files; fewer are as fast one by one
+_SLOW: Final = 1.0  # seconds for a whole volume: somebody else writes a lot there
+_PAUSE: Final = 60.0  # seconds
+_LOCAL: Final = frozenset({"ext4", "xfs"})
+_TELLS_ERRORS: Final = (5, 8)  # Linux; syncfs(2), "Errors"
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+class VolumeSync:
+    """Syncs files of one volume. May be used by several threads."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds and never goes back."""
+        self._clock = clock
+        self._not_before = clock()
+        self._is_sound: bool | None = None  # to sync the volume as a whole; None: not known yet
+
+    def sync(self, drafts: Sequence[Draft]) -> list[OSError | None]:
+        """Have these written drafts on the disk; in order, None or what hindered each."""
+        if len(drafts) >= _MANY and self._clock() >= self._not_before:
+            if self._is_sound is None:
+                self._is_sound = _is_sound(drafts[0].status.st_dev)
+            if self._is_sound:
+                return [self._sync_volume(drafts[0])] * len(drafts)
+        for draft in drafts:
+            draft.start_sync()
+        return [_failure(draft.sync) for draft in drafts]
+
+    def _sync_volume(self, draft: Draft) -> OSError | None:
+        began = self._clock()
+        failure = _failure(lambda: _syncfs(draft.fileno()))
+        if self._clock() - began > _SLOW:
+            self._not_before = self._clock() + _PAUSE
+        return failure
+
+
+def kind_of_volume(mounts: str, device: int) -> str:
+    """The file system's type by /proc/self/mountinfo (proc(5)); empty if it tells none."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2:3] == [number]:
+            return source.partition(" ")[0]
+    return ""
+
+
+def _is_sound(device: int) -> bool:
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if release is None or (int(release[1]), int(release[2])) < _TELLS_ERRORS:
+        return False
+    try:
+        return kind_of_volume(_MOUNTS.read_text(), device) in _LOCAL
+    except OSError:
+        return False
+
+
+def _failure(sync: Callable[[], None]) -> OSError | None:
+    try:
+        sync()
+    except OSError as error:
+        return error
+    return None
+
+
+def _syncfs(handle: int) -> None:
+    """syncfs(2), which Python's os lacks; raises OSError."""
+    if _libc().syncfs(handle):
+        number = ctypes.get_errno()
+        raise OSError(number or errno.EIO, os.strerror(number or errno.EIO))
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

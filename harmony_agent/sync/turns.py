@@ -1,0 +1,65 @@
+"""Whose turn it is in the repository: of the many files in flight only so many ask it at once."""
+
+import asyncio
+from typing import Final
+
+__all__ = ["GivenUpError", "Turn", "Turns"]
+
+# So many failures without a success in between mean the repository, not the files.
+_HOPELESS: Final = 16
+# What is changed one by one, in home or in the repository, gains nothing by a crowd.
+_FEW: Final = 16
+
+
+class GivenUpError(Exception):
+    """So much failed that the rest is not tried."""
+
+
+class Turns:
+    """The places of one group of actions; none is given any more once it looks hopeless."""
+
+    def __init__(self, at_once: int) -> None:
+        """`at_once` is how many operations the repository does well."""
+        self._crowd = asyncio.Semaphore(at_once)
+        self._few = asyncio.Semaphore(min(at_once, _FEW))
+        self._failures_in_a_row = 0
+
+    @property
+    def are_hopeless(self) -> bool:
+        """Whether so much failed that nothing more is tried."""
+        return self._failures_in_a_row >= _HOPELESS
+
+    def tell(self, *, failed: bool) -> None:
+        """What became of an action; a name that can't be held is no failure of the repository."""
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+
+    def turn(self, *, crowded: bool) -> "Turn":
+        """For one action; with `crowded` for one of those that are cheap in a crowd."""
+        return Turn(self, self._crowd if crowded else self._few)
+
+
+class Turn:
+    """One action's place in the repository."""
+
+    def __init__(self, turns: Turns, places: asyncio.Semaphore) -> None:
+        self._turns = turns
+        self._places = places
+        self._has_place = False
+
+    async def enter(self) -> None:
+        """Wait for the place, before the repository is asked for something; can be repeated.
+
+        Raises GivenUpError if it is of no use any more.
+        """
+        if self._has_place:
+            return
+        await self._places.acquire()
+        self._has_place = True
+        if self._turns.are_hopeless:
+            raise GivenUpError
+
+    def leave(self) -> None:
+        """Give the place to the next, once the repository is done with; can be repeated."""
+        if self._has_place:
+            self._has_place = False
+            self._places.release()
