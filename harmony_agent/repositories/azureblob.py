@@ -4,7 +4,6 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -26,6 +25,7 @@ from harmony_agent.repositories.http_errors import Denied, exchange_error, retry
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_azure
 from harmony_agent.repositories.objects import ObjectRepository
+from harmony_agent.repositories.server_clock import ServerClock
 from harmony_agent.repositories.store_xml import parsed
 from harmony_agent.settings.model import AzureBlobRepository
 
@@ -52,6 +52,7 @@ class AzureBlobConnector(ObjectRepository):
         self._url = (settings.endpoint or own).rstrip("/")
         self._container = f"{urlsplit(self._url).path}/{quote(settings.container)}"
         self._client: HttpClient | None = None
+        self._clock = ServerClock(self._url)
         self._key_of_account = b""
         self._identity: AzureToken | None = None
 
@@ -100,7 +101,7 @@ class AzureBlobConnector(ObjectRepository):
         more: Mapping[str, str],
         size: int,
     ) -> dict[str, str]:
-        date = format_datetime(datetime.now(UTC), usegmt=True)
+        date = format_datetime(self._clock.now(), usegmt=True)
         headers = {"x-ms-date": date, "x-ms-version": _VERSION, **more}
         if self._identity:
             headers["authorization"] = await self._identity.header()
@@ -121,11 +122,17 @@ class AzureBlobConnector(ObjectRepository):
         beat: Beat = no_beat,
     ) -> Answer:
         """Send a request; raises Denied unless the answer is a success."""
-        assert self._client is not None, "open() comes first"
         size = len(body) if isinstance(body, bytes) else body.size
-        named = await self._headers((method, path, query or {}), headers or {}, size)
         target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
-        answer = await self._client.ask(method, target, named, body, beat)
+
+        async def attempt() -> Answer:
+            named = await self._headers((method, path, query or {}), headers or {}, size)
+            assert self._client is not None, "open() comes first"
+            return await self._client.ask(method, target, named, body, beat)
+
+        answer = await attempt()
+        if self._clock.corrected(answer) and isinstance(body, bytes):
+            answer = await attempt()
         if answer.status // 100 != 2:
             raise _denied(answer)
         return answer
@@ -149,6 +156,7 @@ class AzureBlobConnector(ObjectRepository):
         headers = await self._headers(("GET", path, {}), {}, 0)
         answer = await resources.enter_async_context(self._client.stream("GET", path, headers))
         if answer.status != 200:
+            self._clock.corrected(answer)
             raise _denied(answer)
         size = int(answer.headers["content-length"])
         return Download(size, Token(answer.headers["etag"]), answer.pieces)

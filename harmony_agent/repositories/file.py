@@ -147,7 +147,7 @@ class FileConnector(FolderRepository):
         files: list[Entry] = []
         folders: list[str] = []
         try:
-            entries = os.scandir(self._root / folder)
+            entries = os.scandir(self._own_folder(folder))
         except FileNotFoundError:
             self._require_base()
             return files, folders
@@ -168,17 +168,38 @@ class FileConnector(FolderRepository):
                     files.append(Entry(path, found.st_size, _token(found)))
         return files, folders
 
+    def _own(self, path: str) -> Path:
+        """Where the file `path` lies; raises as `_own_folder` does."""
+        folder, _, name = path.rpartition("/")
+        return self._own_folder(folder) / name
+
+    def _own_folder(self, folder: str) -> Path:
+        """Where `folder` lies. Raises Refused if a link on the way leads elsewhere."""
+        found = self._root
+        for name in filter(None, folder.split("/")):
+            found /= name
+            if found.is_symlink():
+                raise Refused(
+                    f"{found} is a symbolic link, which is not followed; put a folder there"
+                )
+        return found
+
     def _stat(self, path: str) -> Entry | None:
+        target = self._own(path)
         try:
-            found = (self._root / path).lstat()
+            found = target.lstat()
+            # Else a file that was renamed from `A` to `a` would look as if `A` still were there.
+            is_this = not self._folds_case or target in target.parent.iterdir()
         except FileNotFoundError:
             self._require_base()
+            return None
+        if not is_this:
             return None
         return Entry(path, found.st_size, _token(found)) if stat.S_ISREG(found.st_mode) else None
 
     def _open(self, path: str) -> Opened:
         try:
-            return _OpenedFile(FileIO(self._root / path))
+            return _OpenedFile(FileIO(self._own(path)))
         except FileNotFoundError:
             self._require_base()
             raise
@@ -242,7 +263,7 @@ class FileConnector(FolderRepository):
 
     def _draft(self, path: str) -> Draft:
         """An empty draft of `path`, whose folder is made if need be."""
-        target = self._root / path
+        target = self._own(path)
         try:
             return Draft(target, mode=_FILE_MODE)
         except FileNotFoundError:
@@ -290,7 +311,7 @@ class FileConnector(FolderRepository):
                 return
             if present.token != token:
                 raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
-            target = self._root / path
+            target = self._own(path)
             target.unlink()
             sync_directory(target.parent)
 

@@ -98,10 +98,6 @@ class FolderRepository(Repository):
         """The agent's error for a library's; `what` is the operation and the place."""
 
     @abstractmethod
-    def _check(self, path: str) -> None:
-        """Raise Unsupported if the backend can't hold this name."""
-
-    @abstractmethod
     def _connect(self) -> None:
         """Connect and prove that the base exists."""
 

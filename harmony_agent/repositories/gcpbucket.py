@@ -23,10 +23,9 @@ from harmony_agent.core.errors import (
 from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.google_token import GoogleToken
 from harmony_agent.repositories.http_client import Answer, HttpClient
-from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
+from harmony_agent.repositories.http_connection import Beat, Head, Stream, no_beat
 from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
-from harmony_agent.repositories.names import check_path
 from harmony_agent.repositories.objects import ObjectRepository
 from harmony_agent.settings.model import GcpBucketRepository
 
@@ -62,9 +61,6 @@ class GcpBucketConnector(ObjectRepository):
     def location(self) -> str:
         """See Repository."""
         return f"gs://{self._settings.bucket}/{self._root}"
-
-    def _check(self, path: str) -> None:
-        check_path(path)
 
     async def _connect(self) -> None:
         if self._client is None:
@@ -109,8 +105,13 @@ class GcpBucketConnector(ObjectRepository):
         if answer.status // 100 != 2:
             # Listing and writing name no object that could be missing.
             no_bucket = answer.status == 404 and path in (self._objects, self._uploads)
-            raise Denied(answer, _NO_BUCKET if no_bucket else "")
+            raise self._denied(answer, _NO_BUCKET if no_bucket else "")
         return answer
+
+    def _denied(self, answer: Head, code: str = "") -> Denied:
+        if answer.status == 401 and self._token:
+            self._token.forget()
+        return Denied(answer, code)
 
     async def _head(self, key: str) -> Entry | None:
         try:
@@ -141,7 +142,7 @@ class GcpBucketConnector(ObjectRepository):
         if answer.status == 404:
             await self._prove_bucket()
         if answer.status != 200:
-            raise Denied(answer, "")
+            raise self._denied(answer)
         size = int(answer.headers["content-length"])
         return Download(size, Token(answer.headers["x-goog-generation"]), answer.pieces)
 
@@ -174,8 +175,6 @@ class GcpBucketConnector(ObjectRepository):
         """The agent's error for an answer of the server."""
         status = error.status
         if status == 401:
-            if self._token:
-                self._token.forget()
             return Refused(
                 f"{what}: Google does not accept the credentials; check googleAccountKey"
             )

@@ -80,23 +80,16 @@ class GoogleToken:
 
     async def headers(self) -> dict[str, str]:
         """Raises Refused (key or identity not accepted) or Unavailable (token service silent)."""
-        if self._credentials is None or not self._credentials.valid:
-            await self._workers.run(CONTROL_LIMIT, self._renew)
-        assert self._credentials is not None
-        return {"Authorization": f"Bearer {self._credentials.token}"}
+        credentials = self._credentials
+        if credentials is None or not credentials.valid:
+            credentials = await self._workers.run(CONTROL_LIMIT, self._renewed)
+        return {"Authorization": f"Bearer {credentials.token}"}
 
-    def forget(self) -> None:
-        """The storage did not accept the token: the next request gets another. It may have been
-        revoked long before it expires."""
-        if self._credentials is not None:
-            self._credentials.token = None
-
-    def _renew(self) -> None:
+    def _renewed(self) -> Credentials:
         try:
-            if self._credentials is None:
-                self._credentials = self._find()
-            if not self._credentials.valid:
-                self._credentials.refresh(self._transport)  # type: ignore[no-untyped-call]  # no types
+            credentials = self._credentials or self._find()
+            if not credentials.valid:
+                credentials.refresh(self._transport)  # type: ignore[no-untyped-call]  # no types
         except DefaultCredentialsError as error:
             raise Refused(
                 "no Google identity found; set googleAccountKey or give the pod an identity"
@@ -106,9 +99,14 @@ class GoogleToken:
         except GoogleAuthError as error:
             if getattr(error, "retryable", False):
                 raise Unavailable("Google's token service is out of order") from error
-            raise Refused("Google does not accept googleAccountKey; it may be revoked") from error
+            raise Refused(
+                "Google does not accept googleAccountKey: it may be revoked, or this machine's "
+                "clock may be off"
+            ) from error
         except ValueError as error:
             raise Refused("googleAccountKey holds no usable private key") from error
+        self._credentials = credentials
+        return credentials
 
     def _find(self) -> Credentials:
         if self._key is None:
@@ -117,6 +115,10 @@ class GoogleToken:
         return service_account.Credentials.from_service_account_info(  # type: ignore[no-any-return, no-untyped-call]  # as above
             json.loads(self._key), scopes=_SCOPES
         )
+
+    def forget(self) -> None:
+        """Google does not accept the token any more, whatever our clock says."""
+        self._credentials = None
 
     def close(self) -> None:
         """Give back thread and connections."""

@@ -73,6 +73,10 @@ class Handle(Repository):
         """See Repository."""
         return self._use.connector.folds_case
 
+    def name_problem(self, path: str) -> str | None:
+        """See Repository."""
+        return self._use.connector.name_problem(path)
+
     @property
     def at_once(self) -> int:
         """See Repository."""

@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from harmony_agent.core.errors import Unsupported
+from harmony_agent.repositories.names import check_path
 from harmony_agent.repositories.token import Token
 
 __all__ = ["Content", "Download", "Entry", "Repository", "Token"]
@@ -69,6 +71,18 @@ class Repository(ABC):
         """How many operations one caller should have under way: more gain nothing there, or leave
         nothing for the others."""
         return 16
+
+    def name_problem(self, path: str) -> str | None:
+        """Why this backend can't hold a file of this name, for a person; None if it can."""
+        try:
+            self._check(path)
+        except Unsupported as error:
+            return str(error)
+        return None
+
+    def _check(self, path: str) -> None:
+        """Raise Unsupported if the backend can't hold this name."""
+        check_path(path)
 
     @abstractmethod
     async def open(self) -> None:

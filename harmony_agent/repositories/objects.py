@@ -56,10 +56,6 @@ class ObjectRepository(Repository):
         """The agent's error for a library's; `what` is the operation and the place."""
 
     @abstractmethod
-    def _check(self, path: str) -> None:
-        """Raise Unsupported if the backend can't hold this name."""
-
-    @abstractmethod
     async def _connect(self) -> None:
         """Make the client and prove that the bucket or container exists."""
 

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import unquote_plus, urlsplit
@@ -19,9 +18,9 @@ from harmony_agent.repositories.http_client import Answer, HttpClient
 from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
 from harmony_agent.repositories.http_errors import Denied, exchange_error
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
-from harmony_agent.repositories.names import check_path
 from harmony_agent.repositories.objects import ObjectRepository
 from harmony_agent.repositories.s3_errors import EXPIRED, WRONG_KEY, denied_by_s3
+from harmony_agent.repositories.server_clock import ServerClock
 from harmony_agent.repositories.sigv4 import UNSIGNED, AwsKeys, query_of, quoted, signed
 from harmony_agent.repositories.store_xml import parsed
 from harmony_agent.settings.model import S3Repository
@@ -79,6 +78,7 @@ class S3Connector(ObjectRepository):
         environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         self._region = settings.region or environment or _DEFAULT_REGION
         self._url, self._bucket = address(settings, self._region)
+        self._clock = ServerClock(self._server)
         self._client: HttpClient | None = None
         self._keys: AwsKeys | AwsCredentials | None = None
         self._encryption = self._encryption_headers()
@@ -91,9 +91,6 @@ class S3Connector(ObjectRepository):
     @property
     def _server(self) -> str:
         return self._settings.endpoint or f"s3.{self._region}"
-
-    def _check(self, path: str) -> None:
-        check_path(path)
 
     def _encryption_headers(self) -> dict[str, str]:
         settings = self._settings
@@ -141,7 +138,7 @@ class S3Connector(ObjectRepository):
             keys = await keys.keys()
         assert keys is not None, "open() comes first"
         named = {"host": self._client.authority, **headers}
-        return signed(keys, self._region, datetime.now(UTC), request, named, payload_hash)
+        return signed(keys, self._region, self._clock.now(), request, named, payload_hash)
 
     async def _ask(
         self,
@@ -155,10 +152,16 @@ class S3Connector(ObjectRepository):
         """Send a request; raises Denied unless the answer is a success."""
         path, text = self._target(key), query_of(query) if query else ""
         payload_hash = await _hash(body)
-        named = await self._signed((method, path, text), headers or {}, payload_hash)
-        assert self._client is not None, "open() comes first"
         target = f"{path}?{text}" if text else path
-        answer = await self._client.ask(method, target, named, body, beat)
+
+        async def attempt() -> Answer:
+            named = await self._signed((method, path, text), headers or {}, payload_hash)
+            assert self._client is not None, "open() comes first"
+            return await self._client.ask(method, target, named, body, beat)
+
+        answer = await attempt()
+        if self._clock.corrected(answer) and isinstance(body, bytes):
+            answer = await attempt()
         if answer.status // 100 != 2:
             raise self._denied(answer)
         return answer
@@ -193,6 +196,7 @@ class S3Connector(ObjectRepository):
         assert self._client is not None, "open() comes first"
         answer = await resources.enter_async_context(self._client.stream("GET", path, headers))
         if answer.status != 200:
+            self._clock.corrected(answer)
             raise self._denied(await answer.whole())
         size = int(answer.headers["content-length"])
         return Download(size, Token(answer.headers["etag"]), answer.pieces)

@@ -159,7 +159,21 @@ class SmbConnector(FolderRepository):
                 smbclient.remove(self._unc(path), **self._session())
 
     def _stat(self, path: str) -> Entry | None:
-        return self._stat_with(self._session(), path)
+        session = self._session()
+        found = self._stat_with(session, path)
+        return found if found is not None and self._has_this_name(session, path) else None
+
+    def _has_this_name(self, session: Session, path: str) -> bool:
+        """Whether the file that the server finds as `path` is called so in this very case: else a
+        file that was renamed from `A` to `a` would look as if `A` still were there as well."""
+        folder, _, name = path.rpartition("/")
+        try:
+            with smbclient.scandir(self._unc(folder), search_pattern=name, **session) as entries:
+                return any(entry.name == name for entry in entries)
+        except SMBOSError as error:
+            if is_missing(error):
+                return False
+            raise
 
     def _stat_with(self, session: Session, path: str) -> Entry | None:
         try:

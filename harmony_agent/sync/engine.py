@@ -199,6 +199,7 @@ class Engine:
     ) -> Plan:
         """What would be done now; with `sure` a delete need not wait."""
         now = self._clock()
+        new = {case.path for case in self._ledger if case.base is None and case.remote is None}
         circumstances = Circumstances(
             known=max(await self._base.count(), self._files_here, self._files_there),
             max_delete=self._limits.max_delete,
@@ -210,7 +211,8 @@ class Engine:
             missing_for={} if accept_deletes else self._absences.waits(self._missing(), now),
             kept_back=await self._base.held(),
             sent=await self._base.sent(),
-            twins=await self._twins(),
+            twins=await self._twins(new),
+            unfit=_unfit(new, self._repository),
         )
         return make_plan(self._ledger, policy, circumstances)
 
@@ -308,12 +310,9 @@ class Engine:
         """What the repository should hold and does not."""
         return [case.path for case in self._ledger if case.remote is None and case.base is not None]
 
-    async def _twins(self) -> dict[str, str]:
-        """New files whose names the repository can't tell from others, with those."""
-        if not self._repository.folds_case:
-            return {}
-        new = {case.path for case in self._ledger if case.base is None and case.remote is None}
-        if not new:
+    async def _twins(self, new: set[str]) -> dict[str, str]:
+        """Those of `new` whose names the repository can't tell from others, with those."""
+        if not (new and self._repository.folds_case):
             return {}
         there = {case.path for case in self._ledger if case.remote is not None}
         return twins(new, there | (await self._base.all()).keys())
@@ -326,6 +325,12 @@ class Engine:
             known = self._noticed.get(case.path)
             noticed[case.path] = known if known is not None and known[0] == gone else (gone, now)
         self._noticed = noticed
+
+
+def _unfit(new: set[str], repository: Repository) -> dict[str, str]:
+    """Those of `new` whose names `repository` can't hold, with the reason."""
+    problems = ((path, repository.name_problem(path)) for path in new)
+    return {path: problem for path, problem in problems if problem is not None}
 
 
 def _written(group: list[Action], outcome: Outcome) -> dict[str, bool]:

@@ -103,7 +103,8 @@ class Circumstances:
     `missing_for` names those that are not, with the seconds until a listing may confirm them.
     `kept_back` are files that only home has and that must not travel in the version given (content
     hash by path); `sent` what was sent without learning what came of it (content hash by path);
-    `twins` such whose name the repository can't tell from that of another file.
+    `twins` such whose name the repository can't tell from that of another file, `unfit` such whose
+    name it can't hold at all (with the reason).
     """
 
     known: int
@@ -117,6 +118,7 @@ class Circumstances:
     kept_back: Mapping[str, str] = field(default_factory=dict)
     sent: Mapping[str, str] = field(default_factory=dict)
     twins: Mapping[str, str] = field(default_factory=dict)
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -136,12 +138,14 @@ def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan
     """What `policy` does about `cases` under the circumstances `now`."""
     plan = Plan()
     deletes = []
+    cases = list(cases)
+    obstacles = {case.path: case.local for case in cases if isinstance(case.local, Obstacle)}
     for case in cases:
-        if isinstance(case.local, Obstacle):
-            if case.local.passing:
+        if (obstacle := _in_the_way(case.path, obstacles)) is not None:
+            if obstacle.passing:
                 plan.restless.append(case.path)
             else:
-                plan.held[case.path] = Verdict(Act.HOLD, case.local.reason, alarm=True)
+                plan.held[case.path] = Verdict(Act.HOLD, obstacle.reason, alarm=True)
             continue
         verdict = _verdict(case, policy, now)
         if verdict.act is Act.HOLD:
@@ -154,11 +158,27 @@ def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan
     return plan
 
 
+def _in_the_way(path: str, obstacles: Mapping[str, Obstacle]) -> Obstacle | None:
+    """What stands in home at `path` or, as a link to another folder does, at one of its folders:
+    what is written there would end up elsewhere."""
+    if path in obstacles:
+        return obstacles[path]
+    folder = path.rpartition("/")[0]
+    while obstacles and folder:
+        if (found := obstacles.get(folder)) is not None:
+            return Obstacle(f"lies below {folder}, which {found.reason}", found.passing)
+        folder = folder.rpartition("/")[0]
+    return None
+
+
 def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
     if (own := _own_write(case, now.sent.get(case.path))) is not None:
         return own
     decision = decide(case.local, case.base, case.remote)
     verdict = policy.verdict(decision)
+    # In the conflict store a file's name is a folder's.
+    if verdict.act in (Act.CREATE, Act.RELEGATE) and case.path in now.unfit:
+        return Verdict(Act.HOLD, now.unfit[case.path], alarm=True)
     if (
         decision is Decision.LOCAL_NEW
         and verdict.act is Act.CREATE

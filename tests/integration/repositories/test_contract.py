@@ -49,6 +49,47 @@ async def test_creating_an_existing_file_is_refused_and_leaves_it(repository: Re
     assert (await repository.read("conf/a")).data == b"first"
 
 
+async def test_an_empty_file_overwrites_nothing(repository: Repository) -> None:
+    """Creating one where a file is is refused as well, and leaves that file whole."""
+    await repository.create("conf/a", b"first")
+    with pytest.raises(PreconditionFailed):
+        await repository.create("conf/a", b"")
+    assert (await repository.read("conf/a")).data == b"first"
+
+
+async def test_what_one_connector_writes_another_sees_at_once(backend: Backend) -> None:
+    """Nothing is remembered of an earlier listing or read: not what is there, not how long it is,
+    not that it is gone."""
+    writer, reader = backend.connect(), backend.connect()
+    await asyncio.gather(writer.open(), reader.open())
+    try:
+        token = await writer.create("conf/a", b"1")
+        assert [entry.size for entry in await reader.list()] == [1]
+        assert (await reader.read("conf/a")).data == b"1"
+        token = await writer.replace("conf/a", b"22", token)
+        assert [entry.size for entry in await reader.list()] == [2]
+        assert (await reader.read("conf/a")).data == b"22"
+        await writer.delete("conf/a", token)
+        assert await reader.list() == []
+        assert await reader.stat("conf/a") is None
+    finally:
+        await asyncio.gather(writer.close(), reader.close())
+
+
+async def test_many_read_one_file_at_once(backend: Backend) -> None:
+    """Two nodes with sixteen readers each: nobody shuts others out, also while it is replaced."""
+    nodes = [backend.connect() for _ in range(2)]
+    await asyncio.gather(*(node.open() for node in nodes))
+    try:
+        token = await nodes[0].create("conf/a", b"old")
+        replacing = asyncio.create_task(nodes[0].replace("conf/a", b"new", token))
+        contents = await asyncio.gather(*(n.read("conf/a") for n in nodes for _ in range(16)))
+        await replacing
+        assert {content.data for content in contents} <= {b"old", b"new"}
+    finally:
+        await asyncio.gather(*(node.close() for node in nodes))
+
+
 async def test_only_the_present_version_can_be_replaced(repository: Repository) -> None:
     """replace with a stale token is refused; with the present one it gives a new token."""
     first = await repository.create("conf/a", b"1")
@@ -87,6 +128,14 @@ async def test_deleting_takes_exactly_the_file_that_is_named(repository: Reposit
     await repository.create("hosts/cfg1.xml", b"plain")
     await repository.delete("hosts/cfg[1].xml", token)
     assert [entry.path for entry in await repository.list("hosts")] == ["hosts/cfg1.xml"]
+
+
+async def test_a_file_is_found_in_its_own_case_only(repository: Repository) -> None:
+    """Also where the server opens it by other letters: else a file that was renamed from one case
+    to the other would seem to have two names."""
+    await repository.create("hosts/ACME.xml", b"<Host/>")
+    assert await repository.stat("hosts/Acme.xml") is None
+    assert await repository.stat("hosts/ACME.xml") is not None
 
 
 async def test_reading_a_missing_file_says_absent(repository: Repository) -> None:

@@ -91,6 +91,20 @@ async def test_wrong_credentials_are_refused_and_named(
     assert "not-it-at-all" not in str(error)
 
 
+async def test_another_live_session_lends_no_rights(samba: Samba) -> None:
+    """While one connector works, another one with a wrong password is refused: sessions with a
+    server are not shared by the process."""
+    good = connect(smb_settings(samba), "Sessions", ca_bundle=None)
+    async with opened(good):
+        await good.create("a", b"x")
+        error = await failure_of_opening(
+            connect(smb_settings(samba, password="not-it-at-all"), "Sessions", ca_bundle=None)
+        )
+        assert isinstance(error, Refused)
+        assert "userName" in str(error)
+        assert (await good.read("a")).data == b"x"
+
+
 async def test_an_unknown_google_account_is_refused(gcs: Gcs, tmp_path: Path) -> None:
     """A key that Google does not know leads to a message that names the setting."""
     settings = gcs_settings(gcs, account_key=gcs.unknown_key)

@@ -16,7 +16,7 @@ from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, 
 from harmony_agent.repositories import file as file_module
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.folders import LOCK_FILE
-from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.settings import model
 
 
@@ -81,6 +81,28 @@ async def test_links_are_neither_followed_nor_listed(
     (tmp_path / "System" / "folder").symlink_to("/etc")
     assert [entry.path for entry in await repository.list()] == ["a"]
     assert await repository.stat("link") is None
+
+
+@pytest.mark.parametrize("name", ["certs/a", "certs/deep/a"])
+async def test_nothing_is_read_or_written_through_a_linked_folder(
+    repository: Repository, tmp_path: Path, name: str
+) -> None:
+    """It would end up elsewhere: every operation is refused and names the link."""
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    (tmp_path / "elsewhere/a").write_bytes(b"theirs")
+    (tmp_path / "System").mkdir(exist_ok=True)
+    (tmp_path / "System/certs").symlink_to(tmp_path / "elsewhere")
+    for attempt in (
+        repository.create(f"{name}-new", b"x"),
+        repository.replace(name, b"x", Token("t")),
+        repository.delete(name, Token("t")),
+        repository.stat(name),
+        repository.read(name),
+        repository.list("certs"),
+    ):
+        with pytest.raises(Refused, match="System/certs is a symbolic link"):
+            await attempt
+    assert sorted(path.name for path in (tmp_path / "elsewhere").rglob("*")) == ["a", "deep"]
 
 
 async def test_a_file_system_without_hard_links_still_creates_exclusively(
@@ -191,6 +213,24 @@ async def test_whether_the_volume_folds_case_is_found_out(
     answers.append(repository.folds_case)
     assert answers == [False, True]
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_on_a_volume_that_folds_case_a_file_has_one_name(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked for in another case than its own it is not there, though the volume would open it."""
+    await repository.create("certs/acme.cer", b"x")
+    lstat, exists = Path.lstat, Path.exists
+
+    def folded(path: Path) -> Path:
+        return path.with_name(path.name.lower())
+
+    monkeypatch.setattr(Path, "lstat", lambda path: lstat(folded(path)))
+    monkeypatch.setattr(Path, "exists", lambda path: exists(path) or exists(folded(path)))
+    await repository.open()
+    assert repository.folds_case
+    assert await repository.stat("certs/ACME.cer") is None
+    assert await repository.stat("certs/acme.cer") is not None
 
 
 @pytest.fixture

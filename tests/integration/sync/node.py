@@ -154,12 +154,15 @@ async def mirrored(node: Node, health: Health | None = None) -> AsyncIterator[Ru
 
 
 @contextlib.contextmanager
-def living(node: Node) -> Iterator["subprocess.Popen[bytes]"]:
-    """The node's configuration sync in a process of its own; killed with -9 at the end."""
+def living(node: Node, *under: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The node's configuration sync in a process of its own, started by the command `under` if one
+    is given; killed with -9 at the end."""
     job = base64.b64encode(pickle.dumps(node)).decode()
     with (node.folder / "agent.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.sync.node", job], stdout=log, stderr=log
+            [*under, sys.executable, "-m", "tests.integration.sync.node", job],
+            stdout=log,
+            stderr=log,
         )
     try:
         yield process

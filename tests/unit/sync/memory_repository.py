@@ -6,7 +6,13 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import ClassVar
 
-from harmony_agent.core.errors import Absent, OutcomeUnknown, PreconditionFailed, Unavailable
+from harmony_agent.core.errors import (
+    Absent,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Unavailable,
+    Unsupported,
+)
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.sync.conflicts import Conflict
 
@@ -20,7 +26,7 @@ class MemoryRepository(Repository):
     change `files` as a foreign writer would; `overwriting` with the path and the content that a
     `replace` or `delete` is about to end, once its precondition holds. Writes for which
     `loses_answer` says so take effect and then raise OutcomeUnknown. With `down` everything
-    raises Unavailable.
+    raises Unavailable. Names that hold one of the letters `forbidden` are Unsupported.
     """
 
     kind: ClassVar[str] = "memory"
@@ -30,6 +36,7 @@ class MemoryRepository(Repository):
         self.calls: list[tuple[str, str]] = []
         self.down = False
         self.folding = False
+        self.forbidden = ""
         self.delay = 0.0
         self.before: Callable[[str, str], None] = lambda operation, path: None
         self.overwriting: Callable[[str, bytes], None] = lambda path, content: None
@@ -40,6 +47,11 @@ class MemoryRepository(Repository):
     def folds_case(self) -> bool:
         """See Repository."""
         return self.folding
+
+    def _check(self, path: str) -> None:
+        super()._check(path)
+        if set(self.forbidden) & set(path):
+            raise Unsupported(f"{path} has one of {self.forbidden}")
 
     @property
     def location(self) -> str:
@@ -154,6 +166,7 @@ class MemoryRepository(Repository):
     async def _enter(self, operation: str, path: str) -> None:
         self.calls.append((operation, path))
         await asyncio.sleep(self.delay)
+        self._check(path)
         if self.down:
             raise Unavailable("the repository is down")
         self.before(operation, path)

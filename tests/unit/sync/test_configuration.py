@@ -293,6 +293,41 @@ async def test_twins_are_told_apart_or_held(node: Node, repository: MemoryReposi
         assert set(repository.owned()) == {"hosts/ACME.xml", "hosts/acme.xml"}
 
 
+async def test_names_the_repository_can_not_hold_disturb_nothing(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """However many there are: the rest travels, the last push does not wait for them, and a node
+    that takes its home on anew, its state lost, leaves them where they are."""
+    first = node("first")
+    stock(first)
+    odd = {f"certs/{number}:.cer": str(number) for number in range(40)}
+    for path, text in odd.items():
+        first.write(path, text)
+    repository.forbidden = ":"
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+        first.write("certs/~.cer", "behind them all")
+        await asyncio.sleep(5)
+        assert repository.owned() == as_bytes({**STOCK, "certs/~.cer": "behind them all"})
+        assert first.section()["heldCount"] == 40 and not first.section()["failed"]
+        assert first.condition().level is Level.TROUBLE
+    async with first.configuration() as sync:
+        await sync.take_on()
+        assert await sync.flush(10) == 0
+    for base in first.state.glob("sync-*"):
+        base.unlink()
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+        assert first.owned().keys() == {
+            *STOCK,
+            *odd,
+            "certs/~.cer",
+            "conf/Sync.xml",
+            "webserver/index.html",
+        }
+        assert first.section()["heldCount"] == 40
+
+
 async def test_many_deletes_are_held_until_they_are_accepted(
     node: Node, repository: MemoryRepository
 ) -> None:

@@ -139,6 +139,35 @@ def test_a_twin_is_held_and_names_the_other() -> None:
     assert held.alarm and "hosts/A.xml" in held.reason
 
 
+@pytest.mark.parametrize("policy", [policies.TWO_WAY, policies.FIRST_NODE, policies.REJOINING])
+@pytest.mark.parametrize("accept_deletes", [False, True])
+def test_a_name_the_repository_can_not_hold_is_held(
+    policy: policies.Policy, accept_deletes: bool
+) -> None:
+    """Whether it would be created or kept in the conflict store; edits and deletes of what is
+    there already are no question of the name."""
+    cases = [case("certs/a:b", A, None, None), case("certs/c:d", B, A, A)]
+    unfit = {"certs/a:b": "no colons", "certs/c:d": "no colons"}
+    plan = make_plan(cases, policy, now(unfit=unfit, accept_deletes=accept_deletes))
+    assert plan.held == {"certs/a:b": policies.Verdict(Act.HOLD, "no colons", alarm=True)}
+    assert [(a.act, a.path) for a in plan.actions] == [(Act.REPLACE, "certs/c:d")]
+
+
+def test_nothing_is_done_behind_an_obstacle() -> None:
+    """What is written below a folder that is a link would end up elsewhere: it is held, with the
+    link's reason, whatever would be done; neighbors are not."""
+    link = Case("certs", Obstacle("is a link"), None, None)
+    hidden = [
+        case("certs/new", None, None, B),
+        case("certs/deep/changed", A, A, B),
+        case("certs/gone", A, A, None),
+    ]
+    plan = make_plan([*hidden, case("certs2/a", A, None, None), link], policies.TWO_WAY, now())
+    assert plan.held.keys() == {"certs", *(c.path for c in hidden)}
+    assert plan.held["certs/new"].reason == "lies below certs, which is a link"
+    assert [a.path for a in plan.actions] == ["certs2/a"]
+
+
 def test_without_the_lease_the_repository_is_not_written() -> None:
     """Acts on the repository are held, those on home go on."""
     cases = [case("a", A, None, None), case("b", None, None, A), case("c", None, A, A)]
