@@ -94,6 +94,9 @@ class HttpClient:
             try:
                 head = await self._exchange(connection, method, target, headers, body, beat)
                 content = b"".join([piece async for piece in connection.pieces(beat)])
+            except BaseException:
+                self._close_idle()
+                raise
             finally:
                 self._put_back(connection)
         return Answer(head.status, head.headers, content)
@@ -108,6 +111,9 @@ class HttpClient:
             try:
                 head = await self._exchange(connection, method, target, headers, b"", no_beat)
                 yield StreamedAnswer(head.status, head.headers, connection.pieces(no_beat))
+            except BaseException:
+                self._close_idle()
+                raise
             finally:
                 self._put_back(connection)
 
@@ -174,5 +180,11 @@ class HttpClient:
     def close(self) -> None:
         """Close all idle connections; those in use close when their exchange is over."""
         self._is_closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        """Also after an exchange that broke or was given up: what befell one connection, such as a
+        firewall that forgot it, has befallen the idle ones as well, and to find that out would
+        cost an operation's whole time limit for each."""
         while self._idle:
             self._idle.pop()[1].close()

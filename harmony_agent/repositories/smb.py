@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final, TypeVar
 
 import smbclient
-from smbprotocol.exceptions import SMBConnectionClosed, SMBOSError
+from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBOSError
 from smbprotocol.header import NtStatus
 
 from harmony_agent.core.durable import is_temporary, temporary_name
@@ -216,6 +216,12 @@ class SmbConnector(FolderRepository):
             _while_in_use(lambda: writing.rename(path.rpartition("/")[2], over=True))
             return writing.end()
 
+    def remove_draft(self, unc: str) -> None:
+        """Remove a file that did not become one, over a new connection if its own is gone; never
+        raises: what can't be removed now is swept later."""
+        with contextlib.suppress(AgentError, SMBException, OSError, ValueError):
+            smbclient.remove(unc, **self._session())
+
     def _require(self, session: Session, path: str, token: Token) -> None:
         present = self._stat_with(session, path)
         if present is None or present.token != token:
@@ -258,16 +264,17 @@ class SmbConnector(FolderRepository):
                     self._unc(LOCK_FILE), "ab", buffering=0, share_access=None, **session
                 )
             except SMBOSError as error:
-                if is_missing(error):
-                    self._make_folder(LOCK_FILE.rpartition("/")[0])
-                elif status_of(error) != NtStatus.STATUS_SHARING_VIOLATION:
+                has_folder = not is_missing(error)
+                if has_folder and status_of(error) != NtStatus.STATUS_SHARING_VIOLATION:
                     raise
-                elif time.monotonic() > give_up:
-                    raise Unavailable(
-                        f"another node holds the lock of {self.location} for more than "
-                        f"{LOCK_WAIT:g} s"
-                    ) from None
-                time.sleep(_RETRY_PAUSE)
+            # Not while handling that error: its status would seem to be that of what fails here.
+            if not has_folder:
+                self._make_folder(LOCK_FILE.rpartition("/")[0])
+            elif time.monotonic() > give_up:
+                raise Unavailable(
+                    f"another node holds the lock of {self.location} for more than {LOCK_WAIT:g} s"
+                )
+            time.sleep(_RETRY_PAUSE)
 
 
 class _StagedFile(Staged):
@@ -291,7 +298,7 @@ class _StagedFile(Staged):
 
     def discard(self) -> None:
         if not self._is_in_place:
-            self._writing.remove()
+            self._connector.remove_draft(self._writing.abandon())
 
     def _in_folder(self, step: Callable[[], None]) -> None:
         try:
@@ -299,8 +306,10 @@ class _StagedFile(Staged):
         except SMBOSError as error:
             if not is_missing(error):
                 raise
-            self._connector.make_parent(self._path)
-            step()
+        else:
+            return
+        self._connector.make_parent(self._path)  # outside for the same reason as in `_lock`
+        step()
 
 
 class _OpenedFile(Opened):

@@ -1,6 +1,8 @@
 """One connection to an SMB server, with the faults of the library mended."""
 
+import contextlib
 import os
+import socket
 import threading
 import uuid
 from typing import Any, Final
@@ -25,8 +27,26 @@ _PORTIONS: Final = 8
 os.environ.setdefault("SMB_EXPERIMENTAL_TRANSPORT_RECEIVE_TIMEOUT", f"{CONTROL_LIMIT:.0f}")
 
 
+class _Connections(dict[str, Any]):
+    """Where smbclient looks for connections: its own place is shared between accounts.
+
+    To the server `key` it never connects by itself, since such a connection would have but a few
+    credits, and each thread that lost the old one would make another.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = super().get(key, default)
+        if key == self._key and (found is None or not found.transport.connected):
+            raise SMBConnectionClosed("the connection is gone")
+        return found
+
+
 class _Pinned(dict[str, Any]):
-    """A connection cache that never reconnects: a new connection would not hold our lock."""
+    """The same for one connection only, whatever the server: another would not hold our lock."""
 
     def get(self, key: str, default: Any = None) -> Any:
         found = super().get(key, default)
@@ -35,14 +55,22 @@ class _Pinned(dict[str, Any]):
         return found
 
 
+class _Requests(dict[int, Any]):
+    """Requests under way. When the connection ends, the library goes through them to wake who waits
+    for their answers, while those take theirs away: one that it misses would wait for ever."""
+
+    def values(self) -> list[Any]:  # type: ignore[override]  # a copy is the point of it
+        return list(super().values())
+
+
 class SmbConnection:
     """Connects when it is needed, and anew after the server was gone. For any thread."""
 
     def __init__(self, settings: SmbRepository) -> None:
         self._settings = settings
-        # Where smbclient looks for connections; our own, since it shares its own between accounts.
-        self._cache: dict[str, Any] = {}
         self._key = f"{settings.server.lower()}:{settings.port}"
+        self._cache = _Connections(self._key)
+        self._newest: Connection | None = None  # perhaps not connected yet
         self._connecting = threading.Lock()
         user = f"{settings.domain}\\{settings.user}" if settings.domain else settings.user
         self._arguments = {
@@ -63,8 +91,7 @@ class SmbConnection:
         if not self._connecting.acquire(timeout=CONNECT):
             raise Unavailable(f"{self._settings.server} is still being connected to")
         try:
-            connection = self._cache.get(self._key)
-            if connection is None or not connection.transport.connected:
+            if self._key not in self._cache or not self._cache[self._key].transport.connected:
                 self._cache[self._key] = self._connect()
         finally:
             self._connecting.release()
@@ -79,10 +106,12 @@ class SmbConnection:
         id; Samba hands those to one server process, and of two at the same instant one may get no
         answer."""
         connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
+        connection.outstanding_requests = _Requests()
+        self._newest = connection
         try:
             connection.connect(timeout=int(CONNECT))
-            only = {"connection_cache": {self._key: connection}}
-            session = smbclient.register_session(self._settings.server, **(self._arguments | only))
+            only = self.pinned(connection)
+            session = smbclient.register_session(self._settings.server, **only)
             _collect_credits(session)
         except BaseException:
             if connection.transport:
@@ -91,10 +120,11 @@ class SmbConnection:
         return connection
 
     def give_up(self) -> None:
-        """Close the connection, which frees the threads that wait on it; does not block."""
-        for connection in list(self._cache.values()):
-            # Closing waits for a sender that hangs.
-            threading.Thread(target=connection.transport.close, daemon=True).start()
+        """End the connection, which frees the threads that wait on it; does not block."""
+        for connection in {*self._cache.values(), self._newest}:
+            # The library's own `close` would wait for a thread that hangs in sending.
+            with contextlib.suppress(AttributeError, OSError):  # not open yet, or closed already
+                connection.transport._sock.shutdown(socket.SHUT_RDWR)
 
     def disconnect(self) -> None:
         """Log off and close the connection."""

@@ -1,5 +1,6 @@
 """What SMB's status codes mean for the agent."""
 
+import errno
 from typing import Final
 
 from smbprotocol.exceptions import (
@@ -69,7 +70,7 @@ def translate(error: Exception, what: str, *, server: str, share: str) -> AgentE
     status = status_of(error)
     if status is not None:
         return _answered(status, what, server, share)
-    if isinstance(error, SMBConnectionClosed):
+    if isinstance(error, SMBConnectionClosed) or error.args[:1] == (errno.EBADF,):
         return OutcomeUnknown(f"{what}: {server} closed the connection")
     if found := connection_error(error, what, server):
         return found

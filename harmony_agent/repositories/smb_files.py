@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import smbclient
-
 # Not public, but the one way to send compounds that follow a DFS link as smbclient does.
 from smbclient._io import SMBFileTransaction, SMBRawIO, query_info, set_info
 from smbprotocol.exceptions import SMBException, SMBOSError
@@ -148,7 +146,6 @@ class Writing:
 
     def __init__(self, unc: str, session: Session) -> None:
         self._unc = unc
-        self._session = session
         self._raw = _unopened(unc, "xb", _WRITE, session, options=_FILE)
         self._pending = b""
         self._unsynced = 0
@@ -199,11 +196,10 @@ class Writing:
         self._add_rename(compound, name, False)
         return self._end(compound)
 
-    def remove(self) -> None:
-        """Close it and remove it under its first name; never raises."""
+    def abandon(self) -> str:
+        """Close it, never to raise; where it lies now unless it was renamed."""
         give_back(self._raw)
-        with contextlib.suppress(SMBException, OSError):
-            smbclient.remove(self._unc, **self._session)
+        return self._unc
 
     def _send(self, data: bytes) -> None:
         self._raw.open()

@@ -305,6 +305,26 @@ async def test_a_canceled_request_leaves_no_connection_to_others() -> None:
             assert (await client.ask("GET", "/", {})).body == b"mine"
 
 
+async def test_after_a_request_that_is_given_up_all_connections_are_new() -> None:
+    """Each of the idle ones may be as dead, and would cost a whole time limit to find that out."""
+
+    async def deaf_from_the_second_on(reader: StreamReader, writer: StreamWriter) -> None:
+        await request(reader)
+        await together.wait()
+        writer.write(answer(b"one"))
+        await reader.read()  # and nothing more
+
+    together = asyncio.Barrier(4)
+    async with scripted(deaf_from_the_second_on) as server:
+        with client_of(server.url) as client:
+            for connections in (4, 8):
+                await asyncio.gather(*(client.ask("GET", "/", {}) for _ in range(4)))
+                assert server.connections == connections
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await client.ask("GET", "/", {})
+
+
 async def test_an_unresponsive_address_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was sent, so the outcome is certain."""
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harmony_agent.agent.opening import open_repository
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.connect import connect
@@ -27,7 +28,8 @@ from harmony_agent.sync.configuration import ConfigurationSync
 from harmony_agent.sync.runtime import RuntimeMirror
 from tests.integration.sync.disk import running, tree
 
-__all__ = ["QUICK", "Node", "configured", "joined", "living", "mirrored", "opened"]
+__all__ = ["QUICK", "Node", "beside_harmony", "configured", "joined", "living", "mirrored"]
+__all__ += ["opened"]
 
 _ATTEMPTS = 5
 QUICK = SyncSettings(poll_interval=0.5, list_interval=2.0)
@@ -106,16 +108,21 @@ async def configured(
 ) -> AsyncIterator[ConfigurationSync]:
     """Configuration sync as the agent builds it, on `repository` if one is given (and opened)."""
     async with contextlib.AsyncExitStack() as stack:
+        health = health or Health()
         if repository is None:
-            repository = await stack.enter_async_context(opened(node.connector()))
-        await prepare_configuration(repository)
+            repository = await open_repository(
+                "configuration", node.connector, prepare_configuration, health
+            )
+            stack.push_async_callback(repository.close)
+        else:
+            await prepare_configuration(repository)
         sync = ConfigurationSync(
             home=node.home,
             state_dir=node.state,
             repository=repository,
             host=node.host,
             settings=node.sync,
-            health=health or Health(),
+            health=health,
             harmony_runs=lambda: False,
         )
         stack.push_async_callback(sync.close)
@@ -136,21 +143,30 @@ async def joined(
 @contextlib.asynccontextmanager
 async def mirrored(node: Node, health: Health | None = None) -> AsyncIterator[RuntimeMirror]:
     """The runtime mirror as the agent builds it, its lease held."""
-    async with opened(node.own_connector()) as repository:
-        await prepare_runtime(repository)
+    health = health or Health()
+    async with contextlib.AsyncExitStack() as stack:
+        repository = await open_repository("runtime", node.own_connector, prepare_runtime, health)
+        stack.push_async_callback(repository.close)
         mirror = RuntimeMirror(
             home=node.home,
             state_dir=node.state,
             repository=repository,
             settings=node.sync,
-            health=health or Health(),
+            health=health,
             harmony_runs=lambda: False,
             may_write=lambda: True,
         )
-        try:
-            yield mirror
-        finally:
-            await mirror.close()
+        stack.push_async_callback(mirror.close)
+        yield mirror
+
+
+@contextlib.asynccontextmanager
+async def beside_harmony(node: Node, health: Health | None = None) -> AsyncIterator[None]:
+    """Both sides of a node: its home taken on, then kept in step."""
+    async with configured(node, health) as sync, mirrored(node, health) as mirror:
+        await asyncio.gather(sync.take_on(), mirror.take_on())
+        async with running(sync), running(mirror):
+            yield
 
 
 @contextlib.contextmanager
