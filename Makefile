@@ -13,7 +13,7 @@ demo: .venv/installed $(if $(NEEDS_SERVER),.servers/installed)  ## the agent wit
 	$(PYTHON) -m fixtures.demo --repository $(REPOSITORY) --log-system $(LOG_SYSTEM)
 
 test: .venv/installed .servers/installed lint  ## format, lint, types, layers, all tests
-	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 unit: .venv/installed  ## the tests that need no server: seconds
 	$(PYTHON) -m pytest tests/unit

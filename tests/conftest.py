@@ -6,10 +6,19 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.time_limit import time_limit
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Give each test, its fixtures included, a limit of time."""
+    with time_limit():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
