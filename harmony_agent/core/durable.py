@@ -79,6 +79,7 @@ class Draft:
         handle = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         # Not the bare handle: its number is another file's once a thread that was given up is late.
         self._file = FileIO(handle, "wb")
+        self._written: os.stat_result | None = None
         self._unsynced = 0
         try:
             os.fchmod(handle, mode)  # the mode asked for, whatever the umask
@@ -87,9 +88,15 @@ class Draft:
             raise
 
     @property
-    def status(self) -> os.stat_result:
-        """Of exactly this file, also if another one took the target's place since."""
-        return os.fstat(self.fileno())
+    def written(self) -> os.stat_result:
+        """What was written, as it lay there just before it became `target`: under that name
+        somebody else may write into it at once."""
+        return self._written or os.fstat(self.fileno())
+
+    @property
+    def ctime_ns(self) -> int:
+        """The time of exactly this file's last change, in nanoseconds; getting its name is one."""
+        return os.fstat(self.fileno()).st_ctime_ns
 
     def fileno(self) -> int:
         """The open file's handle; raises ValueError once it is closed."""
@@ -117,6 +124,7 @@ class Draft:
         """Become `target`, which must not exist (FileExistsError); to be on the disk its directory
         has to be synced. On a volume without hard links raises one of NO_LINKS."""
         assert self._temporary is not None, "it has its name already"
+        self._written = self.written
         os.link(self._temporary, self.target)  # fails if the target exists, unlike rename
         self._temporary.unlink()
         self._temporary = None
@@ -124,6 +132,7 @@ class Draft:
     def put_over(self) -> None:
         """Become `target`, whatever stands there; then as `put_new`."""
         assert self._temporary is not None, "it has its name already"
+        self._written = self.written
         self._temporary.rename(self.target)
         self._temporary = None
 

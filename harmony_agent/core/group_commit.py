@@ -1,6 +1,5 @@
 """Many small new files at the price of a few waits for the disk."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,19 +10,21 @@ from harmony_agent.core.volume_sync import VolumeSync
 __all__ = ["create_together"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def create_together(
     items: Sequence[T],
     begin: Callable[[T], Draft],
     place: Callable[[Draft], None],
+    describe: Callable[[Draft], R],
     volume: VolumeSync,
-) -> list[os.stat_result | Exception]:
+) -> list[R | Exception]:
     """Make a new file of each item: `begin` gives its written draft, `place` puts that in place.
 
-    The outcomes in order: what the file is once it is on the disk under its name, or the error
-    that `begin`, `place` or the disk raised, which fails that item alone; a volume that can't be
-    synced fails all.
+    The outcomes in order: what `describe` says of the draft once it is on the disk under its name,
+    or the error that `begin`, `place` or the disk raised, which fails that item alone; a volume
+    that can't be synced fails all.
 
     No file gets its name before its content is on the disk: all are written, all are synced, all
     get their names, and then each folder is synced once.
@@ -39,10 +40,8 @@ def create_together(
         failures |= _sync(drafts, volume)
         failures |= _place(_without(drafts, failures), place)
         failures |= _sync_folders(_without(drafts, failures))
-        return [
-            failures[number] if number in failures else drafts[number].status
-            for number in range(len(items))
-        ]
+        described = {n: describe(draft) for n, draft in _without(drafts, failures).items()}
+        return [(failures | described)[number] for number in range(len(items))]
     finally:
         for draft in drafts.values():
             draft.discard()

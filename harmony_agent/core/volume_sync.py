@@ -41,7 +41,7 @@ class VolumeSync:
         """Have these written drafts on the disk; in order, None or what hindered each."""
         if len(drafts) >= _MANY and self._clock() >= self._not_before:
             if self._is_sound is None:
-                self._is_sound = _is_sound(drafts[0].status.st_dev)
+                self._is_sound = _is_sound(drafts[0].written.st_dev)
             if self._is_sound:
                 return [self._sync_volume(drafts[0])] * len(drafts)
         for draft in drafts:

@@ -52,7 +52,16 @@ _USUAL: Final = 1024 * 1024  # bytes of a file that is read whole; callers bound
 
 
 def _token(found: os.stat_result) -> Token:
-    return Token(f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}")
+    return _token_from(found, found.st_ctime_ns)
+
+
+def _token_of_ours(draft: Draft) -> Token:
+    """The token of what we wrote, not of what somebody made of it once it had its name."""
+    return _token_from(draft.written, draft.ctime_ns)
+
+
+def _token_from(found: os.stat_result, ctime_ns: int) -> Token:
+    return Token(f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{ctime_ns}")
 
 
 class FileConnector(FolderRepository):
@@ -235,14 +244,12 @@ class FileConnector(FolderRepository):
         what = _named([path for path, _ in files])
         outcomes = await self._run("create", what, limit, lambda: self._put_together(files))
         return [
-            _token(found)
-            if isinstance(found, os.stat_result)
-            else self._failure("create", path, found)
+            self._failure("create", path, found) if isinstance(found, Exception) else found
             for (path, _), found in zip(files, outcomes, strict=True)
         ]
 
-    def _put_together(self, files: Sequence[tuple[str, bytes]]) -> list[os.stat_result | Exception]:
-        return create_together(files, self._begin, self._put_new, self._volume)
+    def _put_together(self, files: Sequence[tuple[str, bytes]]) -> list[Token | Exception]:
+        return create_together(files, self._begin, self._put_new, _token_of_ours, self._volume)
 
     def _failure(self, verb: str, path: str, error: Exception) -> AgentError:
         if isinstance(error, AgentError):
@@ -279,7 +286,7 @@ class FileConnector(FolderRepository):
                 self._require(draft, token)
                 draft.put_over()
         sync_directory(draft.target.parent)
-        return _token(draft.status)
+        return _token_of_ours(draft)
 
     def _put_new(self, draft: Draft) -> None:
         try:

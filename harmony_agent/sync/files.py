@@ -151,14 +151,14 @@ class HomeFiles:
                 arrival.write(data)
             return arrival.draft
 
-        def outcome(path: str, found: os.stat_result | Exception) -> LocalFile | Exception:
-            target = self.home / path
-            if isinstance(found, os.stat_result):
-                return arrivals[target].described(found)
-            return _translate(found, target) if isinstance(found, OSError) else found
+        def describe(draft: Draft) -> LocalFile:
+            return arrivals[draft.target].described()
+
+        def outcome(path: str, found: LocalFile | Exception) -> LocalFile | Exception:
+            return _translate(found, self.home / path) if isinstance(found, OSError) else found
 
         try:
-            found = create_together(files, begin, _place_new, self._volume)
+            found = create_together(files, begin, _place_new, describe, self._volume)
         finally:
             for arrival in arrivals.values():
                 arrival.discard()
@@ -181,7 +181,7 @@ class HomeFiles:
                 _require(target, expected)
                 arrival.draft.put_over()
             sync_directory(target.parent)
-            return arrival.described(arrival.draft.status)
+            return arrival.described()
 
     def exchange(self, path: str, data: bytes, expected: LocalFile, keep: bool) -> LocalFile:
         """Replace the version `expected` by a small file; with `keep` a copy of it stays."""

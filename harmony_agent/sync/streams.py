@@ -1,7 +1,6 @@
 """Files of Harmony's home in pieces: read and checked, or written beside. Blocking."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -76,8 +75,9 @@ class Incoming:
         """Of all that was written."""
         return self._hash.hexdigest()
 
-    def described(self, status: os.stat_result) -> LocalFile:
-        """What a scan finds once it has its name; `status` is the draft's."""
+    def described(self) -> LocalFile:
+        """What a scan finds once it has its name, unless somebody has written into it since."""
+        status = self.draft.written
         return LocalFile(self.sha256, status.st_size, status.st_mtime_ns, status.st_ino)
 
     def discard(self) -> None:

@@ -44,6 +44,31 @@ async def test_files_and_folders_are_for_the_group_whatever_the_umask(
         assert (tmp_path / "System" / path).stat().st_mode & 0o777 == mode, path
 
 
+@pytest.mark.parametrize("how", ["create", "replace"])
+async def test_an_edit_in_the_moment_of_a_write_is_another_version(
+    repository: Repository, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator may edit a file on the share as soon as it has its name: the writer's token
+    is not that of the edit, which so reaches everybody, the writer too."""
+    old = await repository.create("a", b"0")
+    target = tmp_path / "System" / ("a" if how == "replace" else "b")
+
+    def edited(_: Path) -> None:
+        if target.exists() and target.read_bytes() == b"1":
+            with target.open("r+b") as file:
+                file.write(b"edited")
+
+    for module in ("core.group_commit", "repositories.file"):
+        monkeypatch.setattr(f"harmony_agent.{module}.sync_directory", edited)
+    if how == "create":
+        token = await repository.create("b", b"1")
+    else:
+        token = await repository.replace("a", b"1", old)
+    entry = await repository.stat(target.name)
+    assert entry is not None
+    assert entry.token != token
+
+
 async def test_temporary_files_and_the_lock_are_not_listed_and_can_not_be_named(
     repository: Repository, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_volume_that_fails_gives_no_file_its_name(disk: Disk, tmp_path: Path) 
         [tmp_path / str(number) for number in range(20)],
         lambda path: Draft(path, mode=0o600),
         Draft.put_new,
+        lambda draft: draft.written,
         VolumeSync(clock=lambda: disk.now),
     )
     assert all(isinstance(outcome, OSError) for outcome in outcomes)
@@ -130,6 +131,7 @@ def test_no_file_has_its_name_before_the_volume_is_synced(disk: Disk, tmp_path: 
         [tmp_path / str(number) for number in range(20)],
         lambda path: Draft(path, mode=0o600),
         place,
+        lambda draft: draft.written,
         VolumeSync(clock=lambda: disk.now),
     )
     assert all(isinstance(outcome, os.stat_result) for outcome in outcomes)

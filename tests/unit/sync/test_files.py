@@ -111,6 +111,30 @@ def test_a_change_between_reading_and_renaming_is_seen(
     assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
 
 
+@pytest.mark.parametrize("how", ["new", "over another"])
+def test_an_edit_in_the_moment_of_arrival_is_seen(
+    files: HomeFiles, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Harmony may write into a file as soon as it has its name: what arrived is then described
+    otherwise than what lies there, so that the next look finds the edit."""
+    target = files.home / "a.xml"
+
+    def edited(_: Path) -> None:
+        with target.open("r+b") as file:
+            file.write(b"edited by Harmony")
+
+    monkeypatch.setattr("harmony_agent.sync.files.sync_directory", edited)
+    monkeypatch.setattr("harmony_agent.core.group_commit.sync_directory", edited)
+    if how == "new":
+        arrived = create(files, "a.xml", b"theirs")
+    else:
+        arrived = files.exchange("a.xml", b"theirs", write(files, "a.xml", b"old"), False)
+    status = target.stat()
+    assert target.read_bytes() == b"edited by Harmony"
+    assert arrived.sha256 == digest(b"theirs")
+    assert (arrived.inode, arrived.size) == (status.st_ino, 6)
+
+
 def test_files_that_arrive_together_each_have_their_own_fate(files: HomeFiles) -> None:
     """One name that is taken, and one that is a folder, hinder no other file."""
     write(files, "certs/taken", b"Harmony's")
