@@ -98,9 +98,12 @@ class Delivery:
         """Wait as failures and pauses demand, but no longer than until the log system is
         replaced."""
         loop = asyncio.get_running_loop()
-        while (seconds := self._not_before - loop.time()) > 0:
+        # A timer may go off a hair early, by the clock's resolution: what was waited for is over.
+        reached = loop.time()
+        while self._not_before > reached:
+            reached = self._not_before
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(reached):
                     await self._log_system.replaced.wait()
             except TimeoutError:
                 continue

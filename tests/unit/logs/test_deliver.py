@@ -72,6 +72,14 @@ async def test_retry_after_is_obeyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
+async def test_a_timer_that_goes_off_a_hair_early_ends_the_wait(tmp_path: Path) -> None:
+    """Timers are due within the clock's resolution of a nanosecond: the delivery does not spin for
+    the rest, which in virtual time would never pass."""
+    waits = await Bench(tmp_path, Unavailable("busy", retry_after=1 + 5e-10)).deliver()
+    assert waits == [pytest.approx(1)]
+
+
+@pytest.mark.looptime
 async def test_a_refusal_is_asked_again_slowly(tmp_path: Path) -> None:
     """Between 15 s and 5 min, for ever; the events are held."""
     bench = Bench(tmp_path, *[Refused("token disabled")] * 8)
