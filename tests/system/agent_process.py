@@ -22,7 +22,7 @@ EXECUTABLE = Path(__file__).parents[2] / ".venv" / "bin" / "harmony-agent"
 _INHERITED = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def eventually(condition: Callable[[], T], limit: float = 30.0, what: str = "condition") -> T:
+def eventually(condition: Callable[[], T], limit: float = 60.0, what: str = "condition") -> T:
     """Poll until `condition` gives something true; its value. Fails after `limit` seconds."""
     deadline = time.monotonic() + limit
     while True:
@@ -141,7 +141,7 @@ class AgentProcess:
             return 0, ""
         return answer.status_code, answer.text
 
-    def wait_started(self, limit: float = 30.0) -> None:
+    def wait_started(self, limit: float = 60.0) -> None:
         """Wait until /startupz answers 200; shows the agent's log if it does not."""
         try:
             eventually(lambda: self._alive() and self.probe("/startupz")[0] == 200, limit)
@@ -180,7 +180,7 @@ class AgentProcess:
         """Run another `harmony-agent` command with the same environment."""
         return run_command(self.layout, *arguments, **{**self._environ, **environ})
 
-    def stop(self, limit: float = 40.0) -> int:
+    def stop(self, limit: float = 60.0) -> int:
         """SIGTERM, then the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(limit)
@@ -194,7 +194,7 @@ class AgentProcess:
 def run_command(
     layout: Layout, *arguments: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a `harmony-agent` command to its end, at most 60 s."""
+    """Run a `harmony-agent` command to its end, at most 120 s."""
     # Some commands serve probes while they work: on a free port, since other tests run beside.
     environment: Mapping[str, str] = layout.environment(
         **{"HARMONY_AGENT_BIND": "127.0.0.1:0", **environ}
@@ -204,6 +204,6 @@ def run_command(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )

@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "HARMONY_AGENT_LIST_INTERVAL": "10s",  # what is too old is purged as often
     "PYTHONPATH": str(SHIFTED),
 }
-LIMIT = 60.0  # seconds; generous, since conditions are waited for
+LIMIT = 120.0  # seconds; generous, since conditions are waited for
 
 
 class Node:

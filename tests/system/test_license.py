@@ -63,7 +63,7 @@ def test_a_killed_agent_leaves_harmony_running(node: Node) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             harmony.wait(3)
         with node.agent() as again:
-            again.wait_started(10)
+            again.wait_started()
             assert harmony.poll() is None
             harmony.terminate()
             assert harmony.wait(30) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.cleo import ANSWERS, LicenseService, TicketService
+from fixtures.connections import Handler
 from fixtures.serve import free_port, serving
 from fixtures.tls import Certificate
 from harmony_agent.core.errors import Refused, Unavailable
@@ -32,7 +33,7 @@ from harmony_agent.license.client import (
     VerificationRequest,
 )
 from tests.integration.license.conftest import Certificates
-from tests.integration.license.sockets import Handler, black_hole, proxy, raw_server, reset
+from tests.integration.license.sockets import black_hole, proxy, raw_server, reset
 
 REQUEST = VerificationRequest(
     serial="HC1234-ZZ5678",

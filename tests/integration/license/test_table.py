@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretBytes, SecretStr
 
 from fixtures.cleo import LicenseService, TicketService
+from fixtures.connections import Handler
 from fixtures.serve import free_port, serving
 from fixtures.tls import Certificate
 from harmony_agent.license.classify import Fault, Meaning, Refusal, Unreached, Verified
@@ -20,7 +21,7 @@ from harmony_agent.license.identity import identify
 from harmony_agent.license.verifier import Services, Verifier
 from harmony_agent.settings.model import LicenseSettings
 from tests.integration.license.conftest import Certificates
-from tests.integration.license.sockets import Handler, black_hole, proxy, raw_server, reset
+from tests.integration.license.sockets import black_hole, proxy, raw_server, reset
 
 NOW, TOMORROW = 0.0, 86400.0  # how far our clock is ahead
 

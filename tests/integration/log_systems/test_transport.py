@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.connections import tcp_server
 from fixtures.datadog import DatadogStandIn
 from fixtures.splunk import SplunkStandIn
 from fixtures.tls import Certificate, TestAuthority
@@ -24,7 +25,6 @@ HEC_ANSWER = b'{"text":"Success","code":0}'
 @asynccontextmanager
 async def _proxy(seen: list[str]) -> AsyncIterator[str]:
     """A proxy that tunnels CONNECT; the targets that were asked for are added to `seen`."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -35,16 +35,8 @@ async def _proxy(seen: list[str]) -> AsyncIterator[str]:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(tunnel(reader, writer))
-        tasks.add(task)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await asyncio.gather(*tasks)
+    async with tcp_server(tunnel) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -114,24 +106,23 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
     """Mutual TLS with requireClientCert; without one nothing gets through."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split()[0])
-            await reader.readexactly(length)
-            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-            writer.write(head % len(HEC_ANSWER) + HEC_ANSWER)
-            await writer.drain()
-        finally:
-            writer.close()
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split()[0])
+        await reader.readexactly(length)
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(HEC_ANSWER) + HEC_ANSWER)
+        await writer.drain()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.bundle)
     context.load_cert_chain(certificate.chain_and_key)
     context.verify_mode = ssl.CERT_REQUIRED
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-    base = {"url": url, "token": "hec-token", "caBundle": str(authority.bundle)}
     mine = authority.issue("agent.example.com").chain_and_key
-    async with server:
+    async with tcp_server(answer, context) as port:
+        base = {
+            "url": f"https://localhost:{port}",
+            "token": "hec-token",
+            "caBundle": str(authority.bundle),
+        }
         shown = SplunkLogSystem.model_validate({**base, "clientCertificate": str(mine)})
         system = connect(shown, node="n", state_dir=tmp_path, ca_bundle=None)
         assert (await system.send(make_events(1))).acknowledged == 1

@@ -2,13 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-__all__ = ["Script", "answer", "request", "scripted"]
+from fixtures.connections import Handler, tcp_server
 
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""What happens on one connection, which is closed afterwards."""
+__all__ = ["answer", "request", "scripted"]
 
 
 class Scripted:
@@ -25,33 +24,16 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(script: Script, trust: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+async def scripted(script: Handler, trust: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """Serve each connection by `script`, over TLS if there is a certificate to show."""
     found = Scripted()
-    under_way: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         found.connections += 1
-        under_way.add(asyncio.current_task())  # type: ignore[arg-type]  # it runs in a task
-        try:
-            await script(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has left
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            writer.close()
+        await script(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=trust)
-    found.port = server.sockets[0].getsockname()[1]
-    try:
+    async with tcp_server(counted, trust) as found.port:
         yield found
-    finally:
-        server.close()
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        await asyncio.sleep(0)  # transports close in the next round
 
 
 async def request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:

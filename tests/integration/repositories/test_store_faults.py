@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from fixtures.connections import Handler
 from fixtures.servers.azurite import Azurite
 from fixtures.wire import Wire
 from harmony_agent.core.errors import (
@@ -22,7 +23,7 @@ from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.settings import model
 from tests.integration.repositories.backends import Backend
 from tests.integration.repositories.conftest import make_backend
-from tests.integration.repositories.scripted import Script, answer, request, scripted
+from tests.integration.repositories.scripted import answer, request, scripted
 from tests.integration.repositories.test_failures import opened
 
 pytestmark = pytest.mark.server
@@ -170,7 +171,7 @@ def s3_at(url: str) -> Repository:
     return connect(settings, "S", ca_bundle=None)
 
 
-def refusing(status: str, body: str = "", **headers: str) -> Script:
+def refusing(status: str, body: str = "", **headers: str) -> Handler:
     """A store that says yes to listings and this to everything else."""
 
     async def script(reader: StreamReader, writer: StreamWriter) -> None:

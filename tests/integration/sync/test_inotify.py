@@ -13,7 +13,7 @@ from tests.integration.sync.conftest import MakeNodes
 from tests.integration.sync.disk import eventually, tree
 from tests.integration.sync.node import Node, living
 
-LIMIT = 60.0  # seconds; generous, since conditions are waited for
+LIMIT = 120.0  # seconds; generous, since conditions are waited for
 BEFORE_THE_RESCAN = 40.0  # seconds after which the look at everything, once a minute, would do
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 

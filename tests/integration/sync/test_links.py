@@ -10,7 +10,7 @@ from tests.integration.sync.conftest import MakeNodes
 from tests.integration.sync.disk import eventually
 from tests.integration.sync.node import Node, joined
 
-LIMIT = 60.0  # seconds; generous, since conditions are waited for
+LIMIT = 120.0  # seconds; generous, since conditions are waited for
 
 
 @pytest.fixture

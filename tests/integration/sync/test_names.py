@@ -14,7 +14,7 @@ from tests.integration.sync.world import stored
 
 pytestmark = pytest.mark.server
 
-LIMIT = 60.0  # seconds; generous, since conditions are waited for
+LIMIT = 120.0  # seconds; generous, since conditions are waited for
 
 EVERYWHERE = (
     "plain",

@@ -28,7 +28,7 @@ from tests.system.agent_process import AgentProcess, Layout, eventually
 
 pytestmark = pytest.mark.server
 
-LIMIT = 60.0  # seconds for what takes a few on a machine with nothing else to do
+LIMIT = 120.0  # seconds for what takes a few on a machine with nothing else to do
 FILES = {f"certs/deep/{number}.cer": b"certificate %d" % number for number in range(12)}
 FILES |= {"conf/Options.xml": b"<Options/>", "certs/upper.cer": b"upper"}
 OWN = {"AS2/data/1.id": b"1@acme"}
