@@ -4,8 +4,8 @@
 
 Prints each figure with the design's budget and the ratio of the two. Memory is the resident set
 after the first pull and 20 idle seconds; CPU is counted over those seconds by the kernel. The agent
-runs as in the image: from compiled bytecode, with two arenas, and without `rich`, which a
-development tool brings and httpx loads where it finds it.
+runs as in the image: from compiled bytecode, with two arenas, and without `rich` and `pygments`,
+which development tools bring and httpx loads where it finds them.
 """
 
 import os
@@ -32,8 +32,9 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 
 def as_in_the_image(scratch: Path) -> None:
     """Set the environment that the agents inherit."""
-    (scratch / "rich").mkdir()
-    (scratch / "rich" / "__init__.py").write_text('raise ImportError("not in the image")')
+    for package in ("rich", "pygments"):
+        (scratch / package).mkdir()
+        (scratch / package / "__init__.py").write_text('raise ImportError("not in the image")')
     os.environ.update(
         MALLOC_ARENA_MAX="2",
         PYTHONDONTWRITEBYTECODE="",

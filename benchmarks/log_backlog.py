@@ -24,12 +24,17 @@ _AT_ONCE = 1000
 
 
 def write(path: Path, events: int) -> None:
-    """A busy log with its archive, a rotation every 25,000 events."""
+    """A busy log with its archive."""
     log = HarmonyLog(path)
     log.start(datetime.now() - timedelta(hours=1))  # noqa: DTZ005 - local time, as in the log
+    fill(log, events)
+
+
+def fill(log: HarmonyLog, events: int) -> None:
+    """Write `events` into a log that was started, with a rotation every 25,000."""
     for number in range(0, events, _AT_ONCE):
         if number and number % 25_000 == 0:
-            log.rotate(path.parent / "archive", packing="gzip")
+            log.rotate(log.path.parent / "archive", packing="gzip")
         moment = datetime.now()  # noqa: DTZ005 - as above
         log.write(
             b"".join(

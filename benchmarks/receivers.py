@@ -32,8 +32,8 @@ class Receiver:
     def settings(self) -> dict[str, Any]:
         """The properties of a log system that delivers to it."""
         if self.kind == "splunk":
-            return {"type": "splunk", "url": self.url, "token": "hec-token"}
-        return {"type": "datadog", "apiKey": "dd-api-key", "endpoint": self.url}
+            return {"url": self.url, "token": "hec-token"}
+        return {"apiKey": "dd-api-key", "endpoint": self.url}
 
     def control(self, **script: Any) -> dict[str, Any]:
         """Script it (see the stand-in's `/_control`); what it answers."""
@@ -79,14 +79,20 @@ def _await_answer(receiver: Receiver, process: "subprocess.Popen[bytes]") -> Non
 
 @contextmanager
 def streaming(
-    receiver: Receiver, home: Path, state_dir: Path, *, until: int = 0
+    receiver: Receiver, home: Path, state_dir: Path, *, until: int = 0, volume: Path | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
-    """The agent's log stream from `home` to `receiver`; its standard output tells the result."""
+    """The agent's log stream from `home` to `receiver`, parking below `volume` if that is given;
+    its standard output tells the result."""
     state_dir.mkdir(parents=True)
     options = state_dir / "benchmark.json"
-    options.write_text(
-        json.dumps({"settings": receiver.settings(), "ca": str(receiver.ca), "until": until})
-    )
+    told = {
+        "system": receiver.kind,
+        "settings": receiver.settings(),
+        "ca": str(receiver.ca),
+        "until": until,
+        "volume": str(volume) if volume else None,
+    }
+    options.write_text(json.dumps(told))
     command = [
         sys.executable,
         "-m",

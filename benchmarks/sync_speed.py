@@ -7,7 +7,8 @@ Ours runs from compiled bytecode, as in the image; it has every file on the disk
 and remembers it in a database. rclone does neither. rclone's flags (benchmarks/sync_targets.py) are
 the fastest of `--sweep`, which tries 4 to 64 transfers; a push leaves out all looks at the
 destination (`--no-check-dest`), a pull all checks of checksums. A second ratio, in brackets, is
-against rclone followed by sync(1), which has the files on the disk as well.
+against rclone followed by sync(1), which has the files on the disk as well. For a shared folder the
+bound is printed too: what any Python program needs at least (benchmarks/sync_bound.py).
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks import sync_bound
 from benchmarks.sync_process import Job, command
 from benchmarks.sync_targets import TARGETS, Target
 
@@ -72,6 +74,17 @@ def rclone(target: Target, *arguments: str) -> Run:
     inherited = {name: text for name, text in os.environ.items() if name != "AWS_CA_BUNDLE"}
     environment = {**inherited, **target.rclone_environment}
     return _timed([*whole, *target.flags, *arguments], environment)[0]
+
+
+def bound(source: Path, scratch: Path) -> Run:
+    """The bare copy of `source` to a new folder."""
+    copy = sync_bound.command(source, scratch / "bound", scratch / "bound.db")
+    run, _ = _timed(copy, os.environ)
+    assert count(scratch / "bound") == count(source)
+    shutil.rmtree(scratch / "bound")
+    (scratch / "bound.db").unlink()
+    os.sync()
+    return run
 
 
 def _timed(arguments: list[str], environment: Mapping[str, str]) -> tuple[Run, str]:
@@ -181,6 +194,13 @@ def main() -> None:
                     for run in measure(target, scratch, options.files, turn)
                 ]
                 report(kind, options.files, runs)
+                if kind == "file":
+                    bare = bound(scratch / "source", scratch)
+                    print(
+                        f"{kind:10} bound {options.files / bare.seconds:7.0f} files/s   "
+                        f"CPU {bare.cpu:6.1f} s",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from fixtures.servers.gcs import Gcs
 from fixtures.servers.samba import Samba
 from fixtures.servers.seaweedfs import SeaweedFs
 from harmony_agent.settings import model
+from harmony_agent.settings.properties import build
 from tests.integration.repositories.backends import (
     azure_settings,
     gcs_settings,
@@ -56,7 +57,7 @@ def _file(root: Path) -> Iterator[Target]:
     volume = root / "volume"
     volume.mkdir()
     yield Target(
-        model.FileRepository.model_validate({"root": str(volume)}),
+        build(model.FileRepository, {"root": str(volume)}),
         {"type": "local"},
         f"{volume}/",
         ("--transfers=16", "--checkers=16", "--ignore-checksum"),

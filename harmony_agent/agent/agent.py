@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from harmony_agent.agent.directories import StateLock, check_directories, sweep_directories
+from harmony_agent.agent.memory import keep_small
 from harmony_agent.agent.process_signals import stop_on_signals
 from harmony_agent.agent.tasks import RootTasks
 from harmony_agent.core.errors import AgentError, Unavailable
 from harmony_agent.lifecycle.drain import Deadline, harmony_gone
 from harmony_agent.lifecycle.health import Health, Level
 from harmony_agent.lifecycle.signals import EXIT_CODE_LICENSE, SignalDirectory
-from harmony_agent.settings import Settings
+from harmony_agent.settings.model import Settings
 from harmony_agent.settings.rotation import watch_secrets
 from harmony_agent.web.answers import BadRequest
 from harmony_agent.web.parts import Command, Parts
@@ -92,6 +93,7 @@ class Agent:
         if done is not None:
             self._tasks.start("done", done.wait())
         self._tasks.start("secrets", self._watch_secrets())
+        self._tasks.start("memory", keep_small())
         for name, job in self._jobs.all().items():
             self._tasks.start(name, job())
 

@@ -1,4 +1,4 @@
-"""Commands that ask a running agent: `status`, `logs`, `sync`, `wait`, `drain`."""
+"""Commands that ask a running agent: `status`, `logs`, `sync`, `wait`."""
 
 import json
 import sys
@@ -9,13 +9,11 @@ from typing import Any
 
 import click
 
-from harmony_agent.cli.control import NotRunning, ask
-from harmony_agent.cli.options import state_dir_option
+from harmony_agent.cli.control import NotRunning, ask, state_dir_option
+from harmony_agent.cli.limits import limit_of
 from harmony_agent.cli.sync_report import report_lines
-from harmony_agent.lifecycle.signals import SignalDirectory
-from harmony_agent.settings.values import duration
 
-__all__ = ["drain", "logs", "status", "sync", "wait"]
+__all__ = ["logs", "status", "sync", "wait"]
 
 _MARKS = {"ok": "+", "trouble": "!", "failed": "-"}
 _POLL = 0.5  # seconds
@@ -149,7 +147,7 @@ def sync(
 @click.option("--timeout", default="10m", show_default=True, help="give up after this long")
 def wait(state_dir: Path, timeout: str) -> None:
     """Block until the agent has started: Harmony may start then."""
-    deadline = time.monotonic() + _limit(timeout)
+    deadline = time.monotonic() + limit_of(timeout)
     while True:
         try:
             if ask(state_dir, "GET", "/api/status", limit=5.0).get("started"):
@@ -160,30 +158,3 @@ def wait(state_dir: Path, timeout: str) -> None:
             click.echo(f"harmony-agent: not started within {timeout}", err=True)
             sys.exit(1)
         time.sleep(_POLL)
-
-
-@click.command()
-@click.option(
-    "--signal-dir",
-    envvar="HARMONY_AGENT_SIGNAL_DIR",
-    default="/var/run/harmony-agent",
-    type=click.Path(path_type=Path),
-    help="volume shared with Harmony [HARMONY_AGENT_SIGNAL_DIR]",
-)
-@click.option("--timeout", default="1h", show_default=True, help="give up after this long")
-def drain(signal_dir: Path, timeout: str) -> None:
-    """Block until Harmony is gone; stops nothing. For the agent's preStop hook."""
-    signals = SignalDirectory(signal_dir)
-    deadline = time.monotonic() + _limit(timeout)
-    while signals.harmony_runs():
-        if time.monotonic() >= deadline:
-            click.echo(f"harmony-agent: Harmony still runs after {timeout}", err=True)
-            sys.exit(1)
-        time.sleep(_POLL)
-
-
-def _limit(text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from error

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from harmony_agent.cli.control import ask
-from harmony_agent.cli.options import state_dir_option
+from harmony_agent.cli.control import ask, state_dir_option
 
 __all__ = ["conflicts"]
 

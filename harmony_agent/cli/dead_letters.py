@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from harmony_agent.cli.control import ask
-from harmony_agent.cli.options import state_dir_option
+from harmony_agent.cli.control import ask, state_dir_option
 
 __all__ = ["dead_letters"]
 

@@ -10,7 +10,7 @@ from harmony_agent.core.errors import Refused
 from harmony_agent.license.serial import instance_serial
 from harmony_agent.license.serial import vlproxy_pattern as pattern_of
 from harmony_agent.lifecycle.guard import install_guard as copy_guard
-from harmony_agent.settings import Settings
+from harmony_agent.settings.model import Settings
 
 __all__ = ["install_guard", "serial", "version", "vlproxy_pattern"]
 

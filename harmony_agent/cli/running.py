@@ -7,9 +7,9 @@ import sys
 
 import click
 
+from harmony_agent.cli.limits import limit_of
 from harmony_agent.cli.options import load_with, settings_options
 from harmony_agent.lifecycle import agent_log
-from harmony_agent.settings.values import duration
 
 __all__ = ["init", "run"]
 
@@ -28,11 +28,7 @@ def run(**flags: str | None) -> None:
 @click.option("--timeout", default="10m", show_default=True, help="give up after this long")
 def init(timeout: str, **flags: str | None) -> None:
     """Do the first steps (repositories, first pull, license), then end."""
-    try:
-        limit = duration(timeout)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from error
-    _end(_run_agent(flags, init_limit=limit))
+    _end(_run_agent(flags, init_limit=limit_of(timeout)))
 
 
 def _run_agent(flags: dict[str, str | None], init_limit: float | None) -> int:

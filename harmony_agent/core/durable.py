@@ -111,10 +111,6 @@ class Draft:
         if self._unsynced >= _SYNC_EVERY:
             self.sync()
 
-    def start_sync(self) -> None:
-        """Have the kernel begin to write to the disk; `sync` will have less to wait for."""
-        os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
     def sync(self) -> None:
         """Return once all that was written is on the disk."""
         os.fsync(self.fileno())

@@ -1,79 +1,168 @@
 """Many small new files at the price of a few waits for the disk."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TypeVar
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, NamedTuple
 
-from harmony_agent.core.durable import Draft, sync_directory
+from harmony_agent.core.durable import NO_LINKS, temporary_name
+from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.core.volume_sync import VolumeSync
 
-__all__ = ["create_together"]
+__all__ = ["Made", "NewFile", "create_together"]
 
-T = TypeVar("T")
-R = TypeVar("R")
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+
+class NewFile(NamedTuple):
+    """A file that is to be made: its path below the root, its content, its permissions."""
+
+    path: str
+    data: bytes
+    mode: int
+
+
+class Made(NamedTuple):
+    """A file as it was written (inode, size in bytes, time of change), just before it got its name:
+    under that somebody else may write into it at once. `ctime_ns` is later: getting a name is a
+    change, too."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
 
 
 def create_together(
-    items: Sequence[T],
-    begin: Callable[[T], Draft],
-    place: Callable[[Draft], None],
-    describe: Callable[[Draft], R],
+    files: Sequence[NewFile],
+    folders: OpenFolders,
     volume: VolumeSync,
-) -> list[R | Exception]:
-    """Make a new file of each item: `begin` gives its written draft, `place` puts that in place.
+    alone: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> list[Made | Exception]:
+    """Make these files below the root of `folders`. On a volume without hard links a name is
+    looked for and taken within `alone`, which has to keep out whoever else might take it.
 
-    The outcomes in order: what `describe` says of the draft once it is on the disk under its name,
-    or the error that `begin`, `place` or the disk raised, which fails that item alone; a volume
-    that can't be synced fails all.
+    The outcomes in order: what was made, once it is on the disk under its name, or an error,
+    which is that file's alone (OSError, FileExistsError if the name is taken; what `folders` and
+    `alone` raise); a volume that can't be synced fails all.
 
     No file gets its name before its content is on the disk: all are written, all are synced, all
     get their names, and then each folder is synced once.
     """
-    drafts: dict[int, Draft] = {}
-    failures: dict[int, Exception] = {}
+    stem = temporary_name()
+    drafts = [_Draft(file, f"{stem}-{number}") for number, file in enumerate(files)]
     try:
-        for number, item in enumerate(items):
-            try:
-                drafts[number] = begin(item)
-            except Exception as error:  # noqa: BLE001 - handed to whoever asked for this file
-                failures[number] = error
-        failures |= _sync(drafts, volume)
-        failures |= _place(_without(drafts, failures), place)
-        failures |= _sync_folders(_without(drafts, failures))
-        described = {n: describe(draft) for n, draft in _without(drafts, failures).items()}
-        return [(failures | described)[number] for number in range(len(items))]
+        _each(drafts, lambda draft: draft.write(folders))
+        written = [draft for draft in drafts if draft.failure is None]
+        failures = volume.sync([draft.handle for draft in written])
+        for draft, failure in zip(written, failures, strict=True):
+            draft.failure = failure
+        _each(drafts, lambda draft: draft.put(alone))
+        _sync_folders(drafts, folders)
+        return [draft.outcome for draft in drafts]
     finally:
-        for draft in drafts.values():
+        for draft in drafts:
             draft.discard()
 
 
-def _without(drafts: dict[int, Draft], failures: dict[int, Exception]) -> dict[int, Draft]:
-    return {number: draft for number, draft in drafts.items() if number not in failures}
+class _Draft:
+    """A new file under a temporary name in its own folder; `failure` is what hindered it."""
 
+    __slots__ = (
+        "_data",
+        "_folder",
+        "_made",
+        "_mode",
+        "_name",
+        "_temporary",
+        "failure",
+        "handle",
+        "parent",
+    )
 
-def _sync(drafts: dict[int, Draft], volume: VolumeSync) -> dict[int, Exception]:
-    outcomes = zip(drafts, volume.sync(list(drafts.values())), strict=True)
-    return {number: error for number, error in outcomes if error is not None}
+    def __init__(self, file: NewFile, temporary: str) -> None:
+        self.parent, _, self._name = file.path.rpartition("/")
+        self._data = file.data
+        self._mode = file.mode
+        self._temporary = temporary
+        self._folder = self.handle = -1
+        self._made: Made | None = None
+        self.failure: Exception | None = None
 
+    @property
+    def outcome(self) -> Made | Exception:
+        """What was made, or why it was not."""
+        outcome = self.failure or self._made
+        assert outcome is not None, "it was not put in place"
+        return outcome
 
-def _place(drafts: dict[int, Draft], place: Callable[[Draft], None]) -> dict[int, Exception]:
-    failures: dict[int, Exception] = {}
-    for number, draft in drafts.items():
+    def write(self, folders: OpenFolders) -> None:
+        """Make it, with its content."""
+        self._folder = folders.handle(self.parent)
+        self.handle = os.open(self._temporary, _NEW, self._mode, dir_fd=self._folder)
+        os.fchmod(self.handle, self._mode)  # the mode asked for, whatever the umask
+        written = os.write(self.handle, self._data)
+        while written < len(self._data):
+            written += os.write(self.handle, self._data[written:])
+
+    def put(self, alone: Callable[[], AbstractContextManager[object]]) -> None:
+        """Give it its name, which must be free."""
+        folder = self._folder
+        written = os.fstat(self.handle)
         try:
-            place(draft)
-        except Exception as error:  # noqa: BLE001 - handed to whoever asked for this file
-            failures[number] = error
-    return failures
-
-
-def _sync_folders(drafts: dict[int, Draft]) -> dict[int, Exception]:
-    folders: dict[Path, list[int]] = {}
-    for number, draft in drafts.items():
-        folders.setdefault(draft.target.parent, []).append(number)
-    failures: dict[int, Exception] = {}
-    for folder, numbers in folders.items():
-        try:
-            sync_directory(folder)
+            # Fails if the name is taken, unlike rename.
+            os.link(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
-            failures |= dict.fromkeys(numbers, error)
-    return failures
+            if error.errno not in NO_LINKS:
+                raise
+            with alone():
+                self._take_name()
+        else:
+            os.unlink(self._temporary, dir_fd=folder)
+        self._temporary = ""
+        ctime_ns = os.fstat(self.handle).st_ctime_ns
+        self._made = Made(written.st_ino, written.st_size, written.st_mtime_ns, ctime_ns)
+
+    def _take_name(self) -> None:
+        folder = self._folder
+        try:
+            os.stat(self._name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
+
+    def discard(self) -> None:
+        """Close it, and remove it unless it has its name; never raises."""
+        if self.handle == -1:
+            return
+        with contextlib.suppress(OSError):
+            os.close(self.handle)
+        if self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._folder)
+
+
+def _each(drafts: Iterable[_Draft], step: Callable[[_Draft], None]) -> None:
+    """Take a step with every draft that got so far."""
+    for draft in drafts:
+        if draft.failure is None:
+            try:
+                step(draft)
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked for this file
+                draft.failure = error
+
+
+def _sync_folders(drafts: Iterable[_Draft], folders: OpenFolders) -> None:
+    by_folder: dict[str, list[_Draft]] = {}
+    for draft in drafts:
+        if draft.failure is None:
+            by_folder.setdefault(draft.parent, []).append(draft)
+    for parent, there in by_folder.items():
+        try:
+            folders.sync(parent)
+        except OSError as error:
+            for draft in there:
+                draft.failure = error

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.durable import Draft
-
 __all__ = ["VolumeSync", "kind_of_volume"]
 
 _MANY: Final = 16  # files; fewer are as fast one by one
@@ -37,20 +35,21 @@ class VolumeSync:
         self._not_before = clock()
         self._is_sound: bool | None = None  # to sync the volume as a whole; None: not known yet
 
-    def sync(self, drafts: Sequence[Draft]) -> list[OSError | None]:
-        """Have these written drafts on the disk; in order, None or what hindered each."""
-        if len(drafts) >= _MANY and self._clock() >= self._not_before:
+    def sync(self, handles: Sequence[int]) -> list[OSError | None]:
+        """Have these open files on the disk; in order, None or what hindered each."""
+        if len(handles) >= _MANY and self._clock() >= self._not_before:
             if self._is_sound is None:
-                self._is_sound = _is_sound(drafts[0].written.st_dev)
+                self._is_sound = _is_sound(os.fstat(handles[0]).st_dev)
             if self._is_sound:
-                return [self._sync_volume(drafts[0])] * len(drafts)
-        for draft in drafts:
-            draft.start_sync()
-        return [_failure(draft.sync) for draft in drafts]
+                return [self._sync_volume(handles[0])] * len(handles)
+        for handle in handles:
+            # The kernel begins to write; there will be less to wait for.
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        return [_failure(os.fsync, handle) for handle in handles]
 
-    def _sync_volume(self, draft: Draft) -> OSError | None:
+    def _sync_volume(self, handle: int) -> OSError | None:
         began = self._clock()
-        failure = _failure(lambda: _syncfs(draft.fileno()))
+        failure = _failure(_syncfs, handle)
         if self._clock() - began > _SLOW:
             self._not_before = self._clock() + _PAUSE
         return failure
@@ -76,9 +75,9 @@ def _is_sound(device: int) -> bool:
         return False
 
 
-def _failure(sync: Callable[[], None]) -> OSError | None:
+def _failure(sync: Callable[[int], None], handle: int) -> OSError | None:
     try:
-        sync()
+        sync(handle)
     except OSError as error:
         return error
     return None

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
 
 from harmony_agent.core.durable import write_durably
 from harmony_agent.core.errors import Absent, OutcomeUnknown
+from harmony_agent.core.json_shape import parse
 from harmony_agent.core.threads import Workers
 from harmony_agent.license import metrics
 from harmony_agent.license.clock import Meter, Moment
@@ -30,8 +30,6 @@ _FORMAT: Final = 1
 _LOCAL_LIMIT: Final = 20.0  # seconds for the state directory, a local disk
 _OTHER_LICENSES: Final = 3  # kept in the shared file while secrets are being rotated
 
-_RECORD: Final = TypeAdapter(Record)
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -47,8 +45,6 @@ class Memory:
 
 
 Parsed = TypeVar("Parsed")
-
-_MEMORY: Final = TypeAdapter(Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class RecordKeeper:
         document = _object(data)
         if document.get("license", self._identity.id) != self._identity.id:
             return EMPTY, None  # of another license: this one starts afresh
-        memory = _parse(_MEMORY, document.get("memory"))
+        memory = _parse(Memory, document.get("memory"))
         if memory is not None and self._is_signed(document, "memory"):
             return memory.record, memory
         record = EMPTY if memory is None else salvage(memory.record, EMPTY, now)
@@ -116,7 +112,7 @@ class RecordKeeper:
         if entry is None:
             return Copy(EMPTY, others, content.token)
         entry = {**entry, "license": self._identity.id} if isinstance(entry, dict) else {}
-        record = _parse(_RECORD, entry.get("record"))
+        record = _parse(Record, entry.get("record"))
         if record is None or not self._is_signed(entry, "record"):
             record = EMPTY if record is None else salvage(record, known, now)
             _alarm(f"{repository.location}: {RECORD_PATH}", record)
@@ -154,10 +150,10 @@ def _object(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _parse(kind: TypeAdapter[Parsed], value: Any) -> Parsed | None:
+def _parse(kind: type[Parsed], value: Any) -> Parsed | None:
     try:
-        return kind.validate_python(value)
-    except ValidationError:
+        return parse(kind, value)
+    except ValueError:
         return None
 
 

@@ -1,22 +1,15 @@
-"""What the administrator is told, in plain text and HTML. Pure: nothing is sent from here."""
+"""What the administrator is told. Pure: nothing is sent from here."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from harmony_agent.core.errors import Refused
-from harmony_agent.core.redaction import redact
 from harmony_agent.license.classify import Fault
-from harmony_agent.license.letter import Letter, as_html, as_text
+from harmony_agent.license.letter import Letter
 from harmony_agent.license.record import Outage, OutageKind
 
-__all__ = ["Facts", "compose"]
+__all__ = ["Facts", "write"]
 
 _ROOM_FOR_NAMES: Final = 60  # characters of the system's name in a subject
 _NO_GRACE: Final = (
@@ -24,7 +17,6 @@ _NO_GRACE: Final = (
     "period: it does not start until the license is verified. Each start of the agent tries that "
     "anew."
 )
-_FIRST: Final = ("grace-started", "refused")  # what the later mails of an outage refer to
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +49,9 @@ class Facts:
         return f"{_utc(seconds)} ({local:%a %Y-%m-%d %H:%M}, {self.time_zone})"
 
 
-def compose(kind: str, facts: Facts, sender: str, administrator: str) -> EmailMessage:
+def write(kind: str, facts: Facts) -> Letter:
     """The mail of this kind: `refused`, `grace-started`, `reminder-<days>`, `last-warning`, `over`
-    or `verified-again`. Raises Refused if an address can't stand in a mail."""
-    # Stars first: a secret that is wrapped or escaped would not be recognized any more.
-    letter = _write(kind, facts).map(redact)
-    message = EmailMessage(policy=SMTP)
-    try:
-        message["From"] = Address("harmony-agent", addr_spec=sender)
-        message["To"] = Address(addr_spec=administrator)
-        message["Subject"] = letter.subject
-    except (ValueError, IndexError, MessageError) as error:
-        raise Refused(
-            f"{sender!r} or {administrator!r} is no mail address; check HARMONY_AGENT_ADMIN_EMAIL "
-            "and HARMONY_AGENT_FROM_EMAIL"
-        ) from error
-    message["Date"] = format_datetime(datetime.fromtimestamp(facts.now, UTC))
-    # The same id whichever node sends it and however often: mail programs show it once.
-    message["Message-ID"] = _message_id(kind, facts.outage)
-    if kind not in _FIRST:
-        first = "refused" if facts.outage.kind is OutageKind.REFUSED else "grace-started"
-        message["References"] = _message_id(first, facts.outage)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answers from holiday responders
-    message.set_content(as_text(letter))
-    message.add_alternative(as_html(letter), subtype="html")
-    return message
-
-
-def _write(kind: str, facts: Facts) -> Letter:
+    or `verified-again`."""
     name = facts.system
     if len(name) > _ROOM_FOR_NAMES:
         name = name[: _ROOM_FOR_NAMES - 1] + "…"
@@ -163,10 +130,6 @@ def _facts(facts: Facts, ends: str | None = None) -> tuple[tuple[str, str], ...]
     if facts.outage.ticket:
         lines.append(("Ticket at Cleo", facts.outage.ticket))
     return (*lines, ("Outage", facts.outage.id))
-
-
-def _message_id(kind: str, outage: Outage) -> str:
-    return f"<{kind}.{outage.id}@harmony-agent.invalid>"
 
 
 def _utc(seconds: float) -> str:

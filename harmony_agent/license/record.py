@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field
+from harmony_agent.core.json_shape import Range
 
 __all__ = [
     "EMPTY",
@@ -27,7 +27,7 @@ __all__ = [
 _SKEW: Final = 3600.0
 
 # Seconds since 1970 in UTC, up to the year 2100: what every date function can print.
-Time = Annotated[float, Field(ge=0, le=4102444800)]
+Time = Annotated[float, Range(0, 4102444800)]
 
 
 class OutageKind(StrEnum):

@@ -19,9 +19,11 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.azure_key import shared_key
+from harmony_agent.repositories.http_answer import Head
 from harmony_agent.repositories.http_client import Answer, HttpClient
-from harmony_agent.repositories.http_connection import Beat, Head, Stream, no_beat
+from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
 from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
+from harmony_agent.repositories.http_request import quoted
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_azure
 from harmony_agent.repositories.objects import ObjectRepository
@@ -93,7 +95,7 @@ class AzureBlobConnector(ObjectRepository):
         self._client = self._identity = None
 
     def _blob(self, key: str) -> str:
-        return f"{self._container}/{quote(key, safe='/-_.~')}"
+        return f"{self._container}/{quoted(key)}"
 
     async def _headers(
         self,

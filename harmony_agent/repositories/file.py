@@ -13,10 +13,10 @@ from io import FileIO
 from pathlib import Path
 from typing import ClassVar, Final
 
-from harmony_agent.core.batches import Batches
 from harmony_agent.core.durable import NO_LINKS, Draft, is_temporary, sync_directory, temporary_name
 from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unsupported
-from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.repositories.file_errors import translate
 from harmony_agent.repositories.file_lock import locked
@@ -43,11 +43,7 @@ __all__ = ["FileConnector"]
 # certificates and keys lie here.
 _FILE_MODE: Final = 0o660
 _FOLDER_MODE: Final = 0o770
-# Files that are read or made in one go (each new one keeps a file handle open), and such goes at
-# the same time: a local disk wants few calls from few threads, a network's volume has to be asked
-# for several files at once.
-_TOGETHER: Final = 64
-_LANES: Final = 4
+_TOGETHER: Final = 64  # files that are read or made in one go; each new one keeps two handles open
 _USUAL: Final = 1024 * 1024  # bytes of a file that is read whole; callers bound their sum
 
 
@@ -75,10 +71,6 @@ class FileConnector(FolderRepository):
         self._folds_case = False
         self._watch = FolderWatch()
         self._volume = VolumeSync()
-        self._creations = Batches(
-            "create files", self._create_together, most=_TOGETHER, lanes=_LANES
-        )
-        self._readings = Batches("read files", self._read_together, most=_TOGETHER, lanes=_LANES)
         super().__init__()
 
     @property
@@ -87,9 +79,9 @@ class FileConnector(FolderRepository):
         return str(self._root)
 
     @property
-    def at_once(self) -> int:
+    def together(self) -> int:
         """See Repository."""
-        return _TOGETHER * _LANES
+        return _TOGETHER
 
     @property
     def folds_case(self) -> bool:
@@ -213,43 +205,78 @@ class FileConnector(FolderRepository):
             self._require_base()
             raise
 
-    async def read(self, path: str) -> Content:
-        """See Repository. Files that are read at the same time share threads."""
-        self._check(path)
-        return await self._readings.do(path)
+    async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
+        """See Repository. All in one thread."""
+        limit = data_limit(len(paths) * _USUAL)
+        return await self._run("read", _named(paths), limit, lambda: self._read_together(paths))
 
-    async def _read_together(self, paths: Sequence[str]) -> Sequence[Content | Exception]:
-        def read(path: str) -> Content | Exception:
+    def _read_together(self, paths: Sequence[str]) -> list[Content | AgentError]:
+        folders = OpenFolders(self._root)
+
+        def read(path: str) -> Content | AgentError:
             try:
-                return self._read(path)
+                self._check(path)
+                return self._read_in(folders, path)
             except Exception as error:  # noqa: BLE001 - handed to whoever asked for this file
                 return self._failure("read", path, error)
 
-        limit = data_limit(len(paths) * _USUAL)
-        return await self._run("read", _named(paths), limit, lambda: list(map(read, paths)))
+        try:
+            return list(map(read, paths))
+        finally:
+            folders.close()
+
+    def _read_in(self, folders: OpenFolders, path: str) -> Content:
+        folder, _, name = path.rpartition("/")
+        try:
+            found = read_small(folders.handle(folder), name)
+        except OSError:
+            found = None
+        # What is out of the ordinary goes the ordinary way, which tells what it is.
+        return self._read(path) if found is None else Content(found[0], _token(found[1]))
 
     def _stage(self, path: str) -> Staged:
         return _StagedFile(self._draft(path), self._put)
 
-    async def create(self, path: str, data: bytes) -> Token:
-        """See Repository. Files that are created at the same time share their waits for the
-        disk."""
-        self._check(path)
-        return await self._creations.do((path, data))
-
-    async def _create_together(
-        self, files: Sequence[tuple[str, bytes]]
-    ) -> Sequence[Token | Exception]:
-        limit = data_limit(sum(len(data) for _, data in files))
+    async def create_all(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Token | AgentError]:
+        """See Repository. All in one thread; they share their waits for the disk."""
+        limit = data_limit(len(files) * _USUAL)
         what = _named([path for path, _ in files])
-        outcomes = await self._run("create", what, limit, lambda: self._put_together(files))
+        return await self._run("create", what, limit, lambda: self._create_together(files))
+
+    def _create_together(self, files: Sequence[tuple[str, bytes]]) -> list[Token | AgentError]:
+        problems = [self._problem(path) for path, _ in files]
+        new = [
+            NewFile(path, data, _FILE_MODE)
+            for (path, data), problem in zip(files, problems, strict=True)
+            if problem is None
+        ]
+        folders = OpenFolders(self._root, self._make_folder)
+        try:
+            made = iter(create_together(new, folders, self._volume, self._locked))
+        finally:
+            folders.close()
         return [
-            self._failure("create", path, found) if isinstance(found, Exception) else found
-            for (path, _), found in zip(files, outcomes, strict=True)
+            problem or self._made(path, next(made))
+            for (path, _), problem in zip(files, problems, strict=True)
         ]
 
-    def _put_together(self, files: Sequence[tuple[str, bytes]]) -> list[Token | Exception]:
-        return create_together(files, self._begin, self._put_new, _token_of_ours, self._volume)
+    def _problem(self, path: str) -> Unsupported | None:
+        try:
+            self._check(path)
+        except Unsupported as error:
+            return error
+        return None
+
+    def _made(self, path: str, found: Made | Exception) -> Token | AgentError:
+        if isinstance(found, Made):
+            return Token(f"{found.inode}-{found.size}-{found.mtime_ns}-{found.ctime_ns}")
+        if isinstance(found, FileExistsError):
+            return PreconditionFailed(f"{path!r} exists in {self.location}")
+        try:
+            self._own(path)
+        except (AgentError, OSError) as error:  # there is a link on the way
+            found = error
+        return self._failure("create", path, found)
 
     def _failure(self, verb: str, path: str, error: Exception) -> AgentError:
         if isinstance(error, AgentError):
@@ -257,16 +284,6 @@ class FileConnector(FolderRepository):
         failure = translate(error, self._what(verb, path))
         failure.__cause__ = error
         return failure
-
-    def _begin(self, file: tuple[str, bytes]) -> Draft:
-        path, data = file
-        draft = self._draft(path)
-        try:
-            draft.write(data)
-        except BaseException:
-            draft.discard()
-            raise
-        return draft
 
     def _draft(self, path: str) -> Draft:
         """An empty draft of `path`, whose folder is made if need be."""

@@ -22,8 +22,9 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.google_token import GoogleToken
+from harmony_agent.repositories.http_answer import Head
 from harmony_agent.repositories.http_client import Answer, HttpClient
-from harmony_agent.repositories.http_connection import Beat, Head, Stream, no_beat
+from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
 from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.objects import ObjectRepository

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache
 from typing import ClassVar, TypeVar
+
+from prometheus_client import Counter, Histogram
 
 from harmony_agent.core.errors import (
     Absent,
+    AgentError,
     OutcomeUnknown,
     PreconditionFailed,
     Refused,
@@ -22,7 +26,8 @@ __all__ = ["Handle"]
 
 T = TypeVar("T")
 
-_RESULTS: tuple[tuple[type[Exception], str], ...] = (
+_RESULTS: tuple[tuple[type[BaseException], str], ...] = (
+    (asyncio.CancelledError, "canceled"),
     (OutcomeUnknown, "unknown"),
     (Unavailable, "unavailable"),
     (Refused, "refused"),
@@ -67,6 +72,7 @@ class Handle(Repository):
         self._use = _Use(connector)
         self._clock = clock
         self._breaker = Breaker(clock)
+        self._breaker_open = BREAKER_OPEN.labels(name)
 
     @property
     def folds_case(self) -> bool:
@@ -81,6 +87,11 @@ class Handle(Repository):
     def at_once(self) -> int:
         """See Repository."""
         return self._use.connector.at_once
+
+    @property
+    def together(self) -> int:
+        """See Repository."""
+        return self._use.connector.together
 
     @property
     def location(self) -> str:
@@ -152,6 +163,16 @@ class Handle(Repository):
         """See Repository."""
         return await self._counted("create", lambda connector: connector.create(path, data))
 
+    async def create_all(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Token | AgentError]:
+        """See Repository."""
+        return await self._counted(
+            "create_all", lambda connector: connector.create_all(files), _each
+        )
+
+    async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
+        """See Repository."""
+        return await self._counted("read_all", lambda connector: connector.read_all(paths), _each)
+
     async def replace(self, path: str, data: bytes, token: Token) -> Token:
         """See Repository."""
         return await self._counted(
@@ -166,7 +187,13 @@ class Handle(Repository):
         """See Repository."""
         await self._counted("make_folder", lambda connector: connector.make_folder(path))
 
-    async def _counted(self, operation: str, call: Callable[[Repository], Awaitable[T]]) -> T:
+    async def _counted(
+        self,
+        operation: str,
+        call: Callable[[Repository], Awaitable[T]],
+        outcomes_of: Callable[[T], Sequence[object]] = lambda value: (value,),
+    ) -> T:
+        """Do it, and learn from its error, or from each of the outcomes in its answer."""
         breaker = self._breaker
         if (wait := breaker.admit()) is not None:
             OPERATIONS.labels(self._name, operation, "not tried").inc()
@@ -175,31 +202,49 @@ class Handle(Repository):
                 retry_after=wait,
             )
         begun = self._clock()
-        result = "error"
+        outcomes: Sequence[object] = ()
         try:
             with self._use as connector:
                 value = await call(connector)
-        except asyncio.CancelledError:
-            breaker.abandoned()
-            result = "canceled"
-            raise
-        except Unavailable as error:
-            breaker.failed()
-            result = _result(error)
-            raise
-        except Exception as error:
-            breaker.succeeded()
-            result = _result(error)
-            raise
-        else:
-            breaker.succeeded()
-            result = "ok"
+            outcomes = outcomes_of(value)
             return value
+        except BaseException as error:
+            outcomes = (error,)
+            raise
         finally:
-            OPERATIONS.labels(self._name, operation, result).inc()
-            SECONDS.labels(self._name, operation).observe(self._clock() - begun)
-            BREAKER_OPEN.labels(self._name).set(breaker.is_open)
+            _tell(breaker, outcomes)
+            for outcome in outcomes:
+                _counter(self._name, operation, _result(outcome)).inc()
+            _seconds(self._name, operation).observe(self._clock() - begun)
+            self._breaker_open.set(breaker.is_open)
 
 
-def _result(error: Exception) -> str:
-    return next((word for kind, word in _RESULTS if isinstance(error, kind)), "error")
+# To find a counter costs more than to count.
+@lru_cache(maxsize=256)
+def _counter(name: str, operation: str, result: str) -> Counter:
+    return OPERATIONS.labels(name, operation, result)
+
+
+@lru_cache(maxsize=256)
+def _seconds(name: str, operation: str) -> Histogram:
+    return SECONDS.labels(name, operation)
+
+
+def _each(outcomes: Sequence[object]) -> Sequence[object]:
+    return outcomes
+
+
+def _tell(breaker: Breaker, outcomes: Sequence[object]) -> None:
+    """Many outcomes of one call count once: as a failure only if nothing was answered."""
+    if any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes):
+        breaker.abandoned()
+    elif outcomes and all(isinstance(outcome, Unavailable) for outcome in outcomes):
+        breaker.failed()
+    else:
+        breaker.succeeded()
+
+
+def _result(outcome: object) -> str:
+    if not isinstance(outcome, BaseException):
+        return "ok"
+    return next((word for kind, word in _RESULTS if isinstance(outcome, kind)), "error")

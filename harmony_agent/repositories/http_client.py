@@ -10,17 +10,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
-from harmony_agent.repositories.http_connection import (
-    PIECE,
-    Beat,
-    Connection,
-    Head,
-    Stream,
-    no_beat,
-)
+from harmony_agent.repositories.http_answer import Head
+from harmony_agent.repositories.http_connection import PIECE, Beat, Connection, Stream, no_beat
 from harmony_agent.repositories.http_proxy import Proxy, proxy_for, tunnel
 from harmony_agent.repositories.limits import CONNECT, PARALLEL
 
@@ -57,8 +52,8 @@ class HttpClient:
     """Requests to the server of `url`; targets are paths with their query, percent-encoded.
 
     Raises OSError (ssl.SSLError, Unreached, ProxyError) where the server can't be reached or the
-    connection breaks, h11.ProtocolError where it does not speak HTTP. Sets no time limit but that
-    for connecting: the caller does.
+    connection breaks, NotHttp where it does not speak HTTP. Sets no time limit but that for
+    connecting: the caller does.
     """
 
     def __init__(self, url: str, trust: ssl.SSLContext) -> None:
@@ -72,10 +67,11 @@ class HttpClient:
         self._trust = trust
         self._proxy = proxy_for(parts.scheme, parts.hostname)
         self._before_target = ""
-        self._extra: tuple[tuple[str, str], ...] = (("host", self.authority),)
+        self._extra = {"host": self.authority}
         if self._proxy and not self._secure:  # a proxy takes the whole URL
             self._before_target = f"http://{self.authority}"
-            self._extra += self._proxy.headers
+            self._extra |= self._proxy.headers
+        self._new = partial(Connection, memoryview(bytearray(PIECE)))
         self._slots = asyncio.Semaphore(PARALLEL)
         self._idle: deque[tuple[float, Connection]] = deque()  # since when, on the loop's clock
         self._is_closed = False
@@ -89,11 +85,11 @@ class HttpClient:
         beat: Beat = no_beat,
     ) -> Answer:
         """Send a request and take the whole answer."""
+        target, named = self._before_target + target, {**self._extra, **headers}
         async with self._slots:
             connection = await self._connection()
             try:
-                head = await self._exchange(connection, method, target, headers, body, beat)
-                content = b"".join([piece async for piece in connection.pieces(beat)])
+                head, content = await connection.ask(method, target, named, body, beat)
             except BaseException:
                 self._close_idle()
                 raise
@@ -106,29 +102,17 @@ class HttpClient:
         self, method: str, target: str, headers: Mapping[str, str]
     ) -> AsyncIterator[StreamedAnswer]:
         """Send a request and take the answer's body piece by piece."""
+        target, named = self._before_target + target, {**self._extra, **headers}
         async with self._slots:
             connection = await self._connection()
             try:
-                head = await self._exchange(connection, method, target, headers, b"", no_beat)
+                head = await connection.exchange(method, target, named)
                 yield StreamedAnswer(head.status, head.headers, connection.pieces(no_beat))
             except BaseException:
                 self._close_idle()
                 raise
             finally:
                 self._put_back(connection)
-
-    async def _exchange(
-        self,
-        connection: Connection,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | Stream,
-        beat: Beat,
-    ) -> Head:
-        return await connection.exchange(
-            method, self._before_target + target, {**dict(self._extra), **headers}, body, beat
-        )
 
     async def _connection(self) -> Connection:
         """The one used last, since servers close those that are idle for long; else a new one."""
@@ -155,27 +139,26 @@ class HttpClient:
     async def _dial(self) -> Connection:
         if self._proxy:
             return await self._dial_by(self._proxy)
-        return Connection(
-            *await asyncio.open_connection(
-                self._host,
-                self._port,
-                ssl=self._trust if self._secure else None,
-                limit=PIECE,
-                happy_eyeballs_delay=0.25,
-            )
+        _, connection = await asyncio.get_running_loop().create_connection(
+            self._new,
+            self._host,
+            self._port,
+            ssl=self._trust if self._secure else None,
+            happy_eyeballs_delay=0.25,
         )
+        return connection
 
     async def _dial_by(self, proxy: Proxy) -> Connection:
-        reader, writer = await asyncio.open_connection(
-            proxy.host, proxy.port, ssl=self._trust if proxy.secure else None, limit=PIECE
+        _, connection = await asyncio.get_running_loop().create_connection(
+            self._new, proxy.host, proxy.port, ssl=self._trust if proxy.secure else None
         )
         if self._secure:
             try:
-                await tunnel(proxy, self._host, self._port, self._trust, (reader, writer))
+                await tunnel(proxy, self._host, self._port, self._trust, connection)
             except BaseException:
-                writer.transport.abort()
+                connection.close()
                 raise
-        return Connection(reader, writer)
+        return connection
 
     def close(self) -> None:
         """Close all idle connections; those in use close when their exchange is over."""

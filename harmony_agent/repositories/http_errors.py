@@ -3,12 +3,10 @@
 import re
 from typing import Final
 
-import h11
-
 from harmony_agent.core.errors import AgentError, OutcomeUnknown, Unavailable
 from harmony_agent.repositories.causes import connection_error
+from harmony_agent.repositories.http_answer import Head, NotHttp
 from harmony_agent.repositories.http_client import Unreached
-from harmony_agent.repositories.http_connection import Head
 from harmony_agent.repositories.http_proxy import ProxyError
 
 __all__ = ["Denied", "exchange_error", "retry_after"]
@@ -35,7 +33,7 @@ def exchange_error(error: Exception, what: str, server: str) -> AgentError:
         return Unavailable(f"{what}: {server} can't be reached in time: {error}")
     if found := connection_error(error, what, server):
         return found
-    if isinstance(error, h11.ProtocolError):
+    if isinstance(error, NotHttp):
         return OutcomeUnknown(f"{what}: {server} does not speak HTTP as expected; check the URL")
     if isinstance(error, OSError):
         return Unavailable(f"{what}: {server} can't be reached: {error}")

@@ -7,16 +7,18 @@ raises nothing but the errors of `harmony_agent.core.errors`.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from harmony_agent.core.errors import Unsupported
+from harmony_agent.core.errors import AgentError, Unsupported
 from harmony_agent.repositories.names import check_path
 from harmony_agent.repositories.token import Token
 
 __all__ = ["Content", "Download", "Entry", "Repository", "Token"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ class Repository(ABC):
         nothing for the others."""
         return 16
 
+    @property
+    def together(self) -> int:
+        """How many small files `create_all` and `read_all` are best given; 1: nothing is gained by
+        more than one."""
+        return 1
+
     def name_problem(self, path: str) -> str | None:
         """Why this backend can't hold a file of this name, for a person; None if it can."""
         try:
@@ -126,6 +134,14 @@ class Repository(ABC):
         """Write a file that must not exist yet (parents are made); raises PreconditionFailed if
         it does. Readers see it whole or not at all."""
 
+    async def create_all(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Token | AgentError]:
+        """`create` each of these small files; what became of each, in order."""
+        return [await _outcome(self.create(path, data)) for path, data in files]
+
+    async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
+        """`read` each of these small files; what became of each, in order."""
+        return [await _outcome(self.read(path)) for path in paths]
+
     @abstractmethod
     async def replace(self, path: str, data: bytes, token: Token) -> Token:
         """Replace the version `token` whole; raises PreconditionFailed if that is not the present
@@ -148,3 +164,10 @@ class Repository(ABC):
         Never raises the backend's errors: the next look at the folder will.
         """
         await asyncio.sleep(limit)
+
+
+async def _outcome(operation: Awaitable[T]) -> T | AgentError:
+    try:
+        return await operation
+    except AgentError as error:
+        return error

@@ -14,6 +14,7 @@ __all__ = ["check_azure", "check_path", "check_smb", "parents"]
 
 _LONGEST_SEGMENT: Final = 255  # bytes; NAME_MAX of Linux file systems
 _LONGEST_PATH: Final = 900  # bytes; leaves room for a root below the 1,024 of S3, Azure and GCS
+_UNCLEAN: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # a part that is empty, `.` or `..`
 # S3's listing is XML 1.0, which can't carry control characters.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 # learn.microsoft.com, "Naming Files, Paths, and Namespaces".
@@ -27,12 +28,14 @@ def check_path(path: str) -> None:
         raise Unsupported("an empty name is no file")
     if _CONTROL.search(path):
         raise Unsupported(f"{path!r} contains control or invalid characters")
-    segments = path.split("/")
-    if any(segment in ("", ".", "..") for segment in segments):
+    if _UNCLEAN.search(path):
         raise Unsupported(f"{path!r} is no clean relative path")
-    if len(path.encode()) > _LONGEST_PATH:
+    size = len(path.encode())
+    if size > _LONGEST_PATH:
         raise Unsupported(f"{path!r} is longer than {_LONGEST_PATH} bytes")
-    if any(len(segment.encode()) > _LONGEST_SEGMENT for segment in segments):
+    if size > _LONGEST_SEGMENT and any(
+        len(segment.encode()) > _LONGEST_SEGMENT for segment in path.split("/")
+    ):
         raise Unsupported(f"{path!r} has a part longer than {_LONGEST_SEGMENT} bytes")
 
 

@@ -4,7 +4,6 @@ Nothing is retried silently: a write whose answer was lost is looked up here, si
 would report our own object as somebody else's.
 """
 
-import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +20,7 @@ from harmony_agent.core.errors import (
     Unavailable,
     Unsupported,
 )
+from harmony_agent.repositories.guard import Guard
 from harmony_agent.repositories.http_connection import Beat, Stream
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, PARALLEL, data_limit
@@ -247,22 +247,14 @@ class ObjectRepository(Repository):
         self._check(path)
         return f"{self._root}/{path}" if self._root else path
 
-    @asynccontextmanager
-    async def _guarded(self, verb: str, path: str, limit: float) -> AsyncIterator[Beat]:
+    def _guarded(self, verb: str, path: str, limit: float) -> Guard:
         """Set the time limit and translate errors: the one place for both."""
-        place = f"{path!r} in {self.location}" if path else self.location
-        what = f"can't {verb} {place}"
-        loop = asyncio.get_running_loop()
-        deadline = asyncio.timeout(limit)
-        try:
-            async with deadline:
-                yield lambda: deadline.reschedule(loop.time() + limit)
-        except (AgentError, SourceFailed):
-            raise
-        except Exception as error:  # libraries raise anything; this is the seam
-            if isinstance(error, TimeoutError) and deadline.expired():
-                raise OutcomeUnknown(f"{what}: no answer within {limit:g} s") from error
-            raise self._translate(error, what) from error
+
+        def what() -> str:
+            place = f"{path!r} in {self.location}" if path else self.location
+            return f"can't {verb} {place}"
+
+        return Guard(limit, what, self._translate)
 
 
 async def _twice(ask: Callable[[], Awaitable[T]]) -> T:

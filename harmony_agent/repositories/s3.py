@@ -17,11 +17,12 @@ from harmony_agent.repositories.aws_credentials import AwsCredentials
 from harmony_agent.repositories.http_client import Answer, HttpClient
 from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
 from harmony_agent.repositories.http_errors import Denied, exchange_error
+from harmony_agent.repositories.http_request import quoted
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.objects import ObjectRepository
 from harmony_agent.repositories.s3_errors import EXPIRED, WRONG_KEY, denied_by_s3
 from harmony_agent.repositories.server_clock import ServerClock
-from harmony_agent.repositories.sigv4 import UNSIGNED, AwsKeys, query_of, quoted, signed
+from harmony_agent.repositories.sigv4 import UNSIGNED, AwsKeys, query_of, signed
 from harmony_agent.repositories.store_xml import parsed
 from harmony_agent.settings.model import S3Repository
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from harmony_agent.repositories.http_connection import Head
+from harmony_agent.repositories.http_answer import Head
 
 __all__ = ["ServerClock"]
 

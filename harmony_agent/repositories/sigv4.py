@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["UNSIGNED", "AwsKeys", "query_of", "quoted", "signed"]
+__all__ = ["UNSIGNED", "AwsKeys", "query_of", "signed"]
 
 
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
@@ -27,11 +27,6 @@ class AwsKeys:
 
     def __repr__(self) -> str:
         return f"AwsKeys({self.key}, ***)"
-
-
-def quoted(path: str) -> str:
-    """A path as S3 wants it in URL and signature."""
-    return quote(path, safe="/-_.~")
 
 
 def query_of(parameters: Mapping[str, str]) -> str:
@@ -56,27 +51,35 @@ def signed(
     body's SHA-256 in hex, or UNSIGNED.
     """
     method, path, query = request
-    time = now.strftime("%Y%m%dT%H%M%SZ")
+    time = _written(now.replace(microsecond=0))
     whole = {**headers, "x-amz-content-sha256": payload_hash, "x-amz-date": time}
     if keys.session:
         whole["x-amz-security-token"] = keys.session
     names = sorted(whole)
+    listed = ";".join(names)
     lines = [f"{name}:{whole[name].strip()}" for name in names]
-    canonical = "\n".join([method, path, query, *lines, "", ";".join(names), payload_hash])
+    canonical = "\n".join([method, path, query, *lines, "", listed, payload_hash])
     scope = f"{time[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}"
-    signature = hmac.digest(_key(keys.secret, time[:8], region), text.encode(), "sha256").hex()
+    signature = _signer(keys.secret, time[:8], region).copy()
+    signature.update(f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}".encode())
     whole["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={keys.key}/{scope},"
-        f"SignedHeaders={';'.join(names)},Signature={signature}"
+        f"SignedHeaders={listed},Signature={signature.hexdigest()}"
     )
     return whole
 
 
+@lru_cache(maxsize=2)
+def _written(second: datetime) -> str:
+    return second.strftime("%Y%m%dT%H%M%SZ")
+
+
 @lru_cache(maxsize=8)
-def _key(secret: str, day: str, region: str) -> bytes:
+def _signer(secret: str, day: str, region: str) -> hmac.HMAC:
+    """With the day's key, to be copied. Unlike hmac.digest, a copy that gets a short text keeps the
+    interpreter's lock, which is dear to get back while other threads are busy."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ValidationError
-
-from harmony_agent.settings import model
+from harmony_agent.settings import model, values
+from harmony_agent.settings.properties import Unusable, build, properties_of
 from harmony_agent.settings.report import Report
 
 __all__ = ["read_log_system", "read_repository", "read_system_settings"]
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
+Given = dict[str, tuple[str, Any]]  # canonical name -> (key as written, value)
 
 _REPOSITORIES: Final[dict[str, type[model.Repository]]] = {
     "file": model.FileRepository,
@@ -38,9 +38,9 @@ _HARMONYS_OWN: Final = frozenset(
     )
 )  # fmt: skip
 _TOP_LEVEL: Final = ("type", "rootPath", "connectorProperties", "advancedProperties")
+_SHARE_PATH: Final = "sharePath"  # upstream's spelling of an SMB repository's place
 _PLACEHOLDER: Final = re.compile(r"<[\w -]+>")
 _STILL_PLACEHOLDER: Final = "still holds the example's placeholder"
-_VALUE_ERROR: Final = "Value error, "
 
 
 def read_repository(
@@ -109,18 +109,20 @@ def _read_connector(
     root = document.get("rootPath")
     if isinstance(root, str) and _PLACEHOLDER.fullmatch(root.strip()):
         report.mistake(source, "rootPath", _STILL_PLACEHOLDER, "put a folder or leave it out")
-    elif root and "root" in chosen.model_fields:
+    elif root and any(one.name == "rootPath" for one in properties_of(chosen)):
         # Upstream writes it beside connectorProperties for all types but `file`.
         given.setdefault("rootPath", ("rootPath", root))
-    return _validate(given, chosen, source, report)
+    if chosen is model.SmbRepository:
+        _unfold_share_path(given, source, report)
+    return _build(given, chosen, source, report)
 
 
 def _by_canonical_name(
-    properties: Mapping[str, Any], chosen: type[BaseModel], source: str, report: Report
-) -> dict[str, tuple[str, Any]]:
-    """Canonical name -> (key as written, value), for the properties that have a value."""
+    properties: Mapping[str, Any], chosen: type[Any], source: str, report: Report
+) -> Given:
+    """The properties that have a value; a value of None was reported."""
     names = _spellings(chosen)
-    given: dict[str, tuple[str, Any]] = {}
+    given: Given = {}
     for key, value in properties.items():
         place = f"connectorProperties.{key}"
         canonical = names.get(key.lower().replace("_", "").replace("-", ""))
@@ -135,19 +137,41 @@ def _by_canonical_name(
     return given
 
 
-def _spellings(chosen: type[BaseModel]) -> dict[str, str]:
-    """Every accepted spelling in lower case -> the canonical name, which validation takes."""
-    spellings: dict[str, str] = {}
-    for name, field in chosen.model_fields.items():
-        if name == "type":
-            continue
-        alias = field.validation_alias
-        choices = [str(c) for c in alias.choices] if isinstance(alias, AliasChoices) else []
-        for spelling in (*choices, name):
-            spellings[spelling.lower().replace("_", "")] = choices[0] if choices else name
+def _spellings(chosen: type[Any]) -> dict[str, str]:
+    """Every accepted spelling in lower case -> the canonical name, which `build` takes."""
+    spellings = {
+        spelling.lower().replace("_", ""): one.name
+        for one in properties_of(chosen)
+        for spelling in (*one.names, one.field)
+    }
     if chosen is model.SmbRepository:
-        spellings["sharepath"] = "sharePath"  # split into server, share and folder by the model
+        spellings[_SHARE_PATH.lower()] = _SHARE_PATH
     return spellings
+
+
+def _unfold_share_path(given: Given, source: str, report: Report) -> None:
+    """Put server, port, share and folder in the place of `sharePath`."""
+    if _SHARE_PATH not in given:
+        if "server" in given and "share" in given:
+            return
+        missing = f"connectorProperties.{_SHARE_PATH}"
+        report.mistake(source, missing, "is missing", "it should look like //server/share")
+        given[_SHARE_PATH] = (missing, None)
+    place, path = given.pop(_SHARE_PATH)
+    given["server"] = given["share"] = (place, None)  # reported, unless the path is usable
+    if path is None:
+        return
+    try:
+        server, port, share, folder = values.share_path(str(path))
+    except ValueError as error:
+        report.mistake(source, place, "is not usable", f"it {error}")
+        return
+    _, below = given.get("rootPath", ("", None))
+    given["server"], given["share"] = (place, server), (place, share)
+    if not isinstance(below, list | dict):  # which `build` refuses
+        given["rootPath"] = (place, folder / str(below or "").strip("/"))
+    if port is not None:
+        given.setdefault("port", (place, port))
 
 
 def _warn_unknown(
@@ -163,51 +187,17 @@ def _warn_unknown(
     report.warning(source, prefix + key, "is not known to the agent and is ignored", hint)
 
 
-def _validate(
-    given: Mapping[str, tuple[str, Any]], chosen: type[M], source: str, report: Report
-) -> M | None:
+def _build(given: Given, chosen: type[M], source: str, report: Report) -> M | None:
     reported = {name for name, (_, value) in given.items() if value is None}
     try:
-        found = chosen.model_validate({n: v for n, (_, v) in given.items() if n not in reported})
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_context=False, include_url=False):
-            name = str(problem["loc"][0]) if problem["loc"] else ""
-            if name in reported:
-                continue
+        found = build(chosen, {name: value for name, (_, value) in given.items()})
+    except Unusable as error:
+        right = {one.name: f"it should be {one.meaning}" for one in properties_of(chosen)}
+        for name, words in error.problems:
             place = given[name][0] if name in given else f"connectorProperties.{name}".rstrip(".")
-            _report_problem(problem["type"], problem["msg"], name, place, chosen, source, report)
+            if words is not None:
+                report.mistake(source, place, "is not usable", f"it {words}" if name else words)
+            elif name not in reported:
+                report.mistake(source, place, "is missing", right[name])
         return None
     return None if reported else found
-
-
-def _report_problem(
-    kind: str,
-    message: str,
-    name: str,
-    place: str,
-    chosen: type[BaseModel],
-    source: str,
-    report: Report,
-) -> None:
-    right = _description(chosen, name)
-    if name in ("server", "share") and chosen is model.SmbRepository:
-        place, right = "connectorProperties.sharePath", "it should look like //server/share"
-    if kind == "missing":
-        report.mistake(source, place, "is missing", right)
-    elif message.startswith(_VALUE_ERROR):
-        words = message.removeprefix(_VALUE_ERROR)
-        report.mistake(source, place, "is not usable", f"it {words}" if name else words)
-    else:
-        report.mistake(source, place, "is not usable", right)
-
-
-def _description(chosen: type[BaseModel], name: str) -> str:
-    for field_name, field in chosen.model_fields.items():
-        alias = field.validation_alias
-        names = alias.choices if isinstance(alias, AliasChoices) else [field_name]
-        if name in names and field.description:
-            text = " ".join(field.description.split())
-            if text[1].islower() or text[1] == " ":  # not an abbreviation
-                text = text[0].lower() + text[1:]
-            return "it should be " + text.rstrip(".")
-    return ""

@@ -1,5 +1,6 @@
 """Reads everything the agent is told, checks all of it, and reports every mistake in one go."""
 
+import dataclasses
 import re
 import socket
 import ssl
@@ -7,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from pydantic import BaseModel, SecretBytes, SecretStr
 
 from harmony_agent.core.redaction import SHORTEST_SECRET, conceal
 from harmony_agent.settings import model
@@ -18,6 +17,7 @@ from harmony_agent.settings.documents import (
     read_system_settings,
 )
 from harmony_agent.settings.report import Mistake, Report, SettingsError
+from harmony_agent.settings.secret import SecretBytes, SecretStr
 from harmony_agent.settings.secret_files import SecretFiles
 from harmony_agent.settings.smtp_url import parse_smtp_url
 from harmony_agent.settings.values import path_segment
@@ -267,9 +267,9 @@ def _conceal_secrets(token: str | None, *parts: Any, report: Report) -> None:
     """Register every secret for redaction; one too short to be starred is refused."""
     found = [("HARMONY_AGENT_API_TOKEN", token)] if token else []
     for part in parts:
-        for name, field in vars(part).items() if isinstance(part, BaseModel) else ():
-            if isinstance(field, SecretStr):
-                found.append((name, field.get_secret_value()))
+        fields = dataclasses.fields(part) if part is not None else ()
+        values = {field.name: getattr(part, field.name) for field in fields}
+        found += [(n, v.get_secret_value()) for n, v in values.items() if isinstance(v, SecretStr)]
     for name, value in found:
         if len(value) < SHORTEST_SECRET:
             report.warning(

@@ -1,17 +1,25 @@
 """Pure readers of single values; each raises ValueError that says what would be right."""
 
 import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 __all__ = [
+    "absolute_root",
     "comma_list",
+    "count",
     "duration",
     "https_url",
     "listen_address",
+    "one_of",
     "path_segment",
     "pattern",
     "percentage",
+    "port",
+    "relative_root",
+    "share_path",
     "size",
     "switch",
     "time_zone",
@@ -42,6 +50,34 @@ def size(value: str | int) -> int:
     if match is None:
         raise ValueError("must be a size such as 512Mi or 1Gi")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A reader of one of these words, in any case."""
+
+    def read(value: str) -> str:
+        word = value.strip().lower()
+        if word not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def port(value: str | int) -> int:
+    """A TCP port."""
+    text = str(value).strip()
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 65535:
+        raise ValueError("must be a TCP port, 1 to 65535")
+    return int(text)
+
+
+def count(value: str | int) -> int:
+    """How many there may be, at least 1."""
+    text = str(value).strip()
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise ValueError("must be a whole number from 1 on")
+    return int(text)
 
 
 def switch(value: str | bool) -> bool:
@@ -132,3 +168,31 @@ def time_zone(value: str) -> str:
         raise ValueError(
             "must be a time zone of the IANA database, such as Europe/Berlin"
         ) from None
+
+
+def relative_root(value: str | PurePosixPath) -> PurePosixPath:
+    """A folder that can't lead out of the one it is below."""
+    path = PurePosixPath(value)
+    if ".." in path.parts:
+        raise ValueError("must not contain '..'")
+    return path
+
+
+def absolute_root(value: str | PurePosixPath) -> PurePosixPath:
+    """An absolute path without `..`."""
+    path = relative_root(value)
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path such as /shared-config")
+    return path
+
+
+def share_path(value: str) -> tuple[str, str | None, str, PurePosixPath]:
+    """`//server[:port]/share[/folder]`, with either slash, as (server, port, share, folder)."""
+    parts = [part for part in value.replace("\\", "/").split("/") if part]
+    if len(parts) < 2 or not value.startswith(("//", "\\\\")):
+        raise ValueError("must look like //server/share or //server/share/folder")
+    server, share, *folders = parts
+    host, colon, number = server.rpartition(":")
+    if colon and number.isdigit():
+        return host, number, share, PurePosixPath(*folders)
+    return server, None, share, PurePosixPath(*folders)

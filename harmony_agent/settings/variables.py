@@ -41,15 +41,6 @@ class Variable:
         return self.name.removeprefix(PREFIX).removeprefix("CLEO_").lower()
 
 
-def _choice(*words: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if value.strip().lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return value.strip().lower()
-
-    return read
-
-
 def _absolute(value: str) -> Path:
     path = Path(value)
     if not path.is_absolute():
@@ -188,10 +179,10 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "smtp://, smtp+starttls:// or smtps:// [user:password@]host[:port]",
         secret=True,
     ),
-    Variable("HARMONY_AGENT_LOG_FORMAT", _choice("json", "text"), "json", "json or text"),
+    Variable("HARMONY_AGENT_LOG_FORMAT", values.one_of("json", "text"), "json", "json or text"),
     Variable(
         "HARMONY_AGENT_LOG_LEVEL",
-        _choice("debug", "info", "warning", "error"),
+        values.one_of("debug", "info", "warning", "error"),
         "info",
         "debug, info, warning or error",
     ),

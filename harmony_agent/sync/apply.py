@@ -6,7 +6,7 @@ or it fails with an error of its own, which stops no other.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync.base import Base
 from harmony_agent.sync.budget import Budget
 from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.convoys import convoys
 from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.plan import Action
 from harmony_agent.sync.policies import REMOTE_ACTS, Act
@@ -39,6 +40,8 @@ _BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 # Many more than the repository works on at once: those that have arrived wait together for the
 # disk meanwhile, and those that are sent next are read.
 _IN_FLIGHT: Final = 256
+# While one waits for the disk another is written, also where each step takes a while.
+_CONVOYS: Final = 4
 _LIMIT: Final = 120.0  # seconds for reading or writing one local file
 
 _SENDING: Final = frozenset({Act.CREATE, Act.REPLACE, Act.OVERRULE})
@@ -58,6 +61,10 @@ class Doubt:
     home: bool = False
     remote: RemoteState = None
     remote_known: bool = False
+
+
+# What a convoy comes to for one file: what home and repository agree on now, or why they don't.
+_Found = tuple[LocalFile, Token] | Doubt | AgentError
 
 
 @dataclass(slots=True)
@@ -125,6 +132,11 @@ class Applier:
             Act.RECALL: self._recall,
             Act.LOOK: self._look,
         }
+        self._convoy_acts = {
+            Act.CREATE: self._create_all,
+            Act.FETCH: self._fetch_all,
+            Act.LOOK: self._look_all,
+        }
 
     async def carry_out(self, actions: Collection[Action]) -> Outcome:
         """Carry out actions that do not depend on each other.
@@ -137,29 +149,35 @@ class Applier:
         outcome = Outcome()
         turns = Turns(self._repository.at_once)
         in_flight = asyncio.Semaphore(_IN_FLIGHT)
+        convoys_in_flight = asyncio.Semaphore(_CONVOYS)
 
-        async def work(action: Action) -> None:
-            course = _Course(turns.turn(crowded=action.act in _CROWDED))
+        async def work(convoy: Sequence[Action], places: asyncio.Semaphore) -> None:
+            course = _Course(turns.turn(crowded=convoy[0].act in _CROWDED))
             try:
-                async with self._budget.take(memory(action.size)):
-                    await self._one(action, course, outcome)
+                async with self._budget.take(sum(memory(action.size) for action in convoy)):
+                    if len(convoy) == 1:
+                        await self._one(convoy[0], course, outcome)
+                    else:
+                        await self._together(convoy, course, outcome)
             except GivenUpError:
                 outcome.gave_up = True
             else:
-                error = outcome.failures.get(action.path)
-                turns.tell(failed=error is not None and not isinstance(error, Unsupported))
-                self._progress.dealt_with()
+                for action in convoy:
+                    error = outcome.failures.get(action.path)
+                    turns.tell(failed=error is not None and not isinstance(error, Unsupported))
+                self._progress.dealt_with(len(convoy))
             finally:
                 course.turn.leave()
-                in_flight.release()
+                places.release()
 
         async with asyncio.TaskGroup() as group:
-            for action in actions:
-                await in_flight.acquire()
+            for convoy in convoys(actions, self._repository.together):
+                places = in_flight if len(convoy) == 1 else convoys_in_flight
+                await places.acquire()
                 if turns.are_hopeless:
                     outcome.gave_up = True
                     break
-                group.create_task(work(action), name="sync transfer")
+                group.create_task(work(convoy, places), name="sync transfer")
         return outcome
 
     async def _one(self, action: Action, course: _Course, outcome: Outcome) -> None:
@@ -167,14 +185,8 @@ class Applier:
             if action.act not in _ENTERING_LATER:
                 await self._enter(action, course)
             doubt = await self._acts[action.act](action, course)
-        except OutcomeUnknown as error:
-            # Whether a write took effect only the repository can tell.
-            log.info("outcome unknown, looking again", extra={"file": action.path})
-            await self._refresh(action, outcome, error)
-        except (PreconditionFailed, Absent) as error:
-            await self._refresh(action, outcome, error)
         except AgentError as error:
-            outcome.failures[action.path] = error
+            await self._learn(action, error, outcome)
         else:
             if doubt is None:
                 outcome.in_step[action.path] = action.act
@@ -182,6 +194,38 @@ class Applier:
                 outcome.doubts[action.path] = doubt
         outcome.sent += course.sent
         outcome.received += course.received
+
+    async def _together(self, convoy: Sequence[Action], course: _Course, outcome: Outcome) -> None:
+        """`_one` for small files that all go the same way."""
+        try:
+            found = await self._convoy_acts[convoy[0].act](convoy, course)
+            agreed = zip(convoy, found, strict=True)
+            rows = {a.path: _row(*each) for a, each in agreed if isinstance(each, tuple)}
+            if rows:
+                await self._base.put_all(rows)
+        except AgentError as error:
+            found = [error] * len(convoy)
+        failed = []
+        for action, each in zip(convoy, found, strict=True):
+            if isinstance(each, AgentError):
+                failed.append(self._learn(action, each, outcome))
+            elif isinstance(each, Doubt):
+                outcome.doubts[action.path] = each
+            else:
+                outcome.in_step[action.path] = action.act
+        await asyncio.gather(*failed)
+        outcome.sent += course.sent
+        outcome.received += course.received
+
+    async def _learn(self, action: Action, error: AgentError, outcome: Outcome) -> None:
+        """Note what an error means for the file."""
+        if isinstance(error, OutcomeUnknown):
+            # Whether a write took effect only the repository can tell.
+            log.info("outcome unknown, looking again", extra={"file": action.path})
+        if isinstance(error, OutcomeUnknown | PreconditionFailed | Absent):
+            await self._refresh(action, outcome, error)
+        else:
+            outcome.failures[action.path] = error
 
     async def _enter(self, action: Action, course: _Course) -> None:
         """Wait until it is this action's turn in the repository."""
@@ -219,6 +263,21 @@ class Applier:
         course.turn.leave()
         await self._in_step(action.path, action.local, new)
 
+    async def _create_all(self, convoy: Sequence[Action], course: _Course) -> Sequence[_Found]:
+        tokens = await self._transfers.send_all(
+            [(action.path, action.local) for action in convoy],
+            lambda: self._enter(convoy[0], course),
+        )
+        course.turn.leave()
+        found: list[_Found] = []
+        for action, token in zip(convoy, tokens, strict=True):
+            if isinstance(token, AgentError):
+                found.append(token)
+            else:
+                course.sent += action.local.size
+                found.append((action.local, token))
+        return found
+
     async def _delete(self, action: Action, _course: _Course) -> Doubt | None:
         if not await self._in_thread(self._files.is_absent, action.path):
             return Doubt(home=True)
@@ -253,6 +312,13 @@ class Applier:
         local, token = await self._transfers.fetch(action.path, action.remote, course.turn.leave)
         course.received += local.size
         await self._in_step(action.path, local, token)
+
+    async def _fetch_all(self, convoy: Sequence[Action], course: _Course) -> Sequence[_Found]:
+        await self._enter(convoy[0], course)
+        paths = [action.path for action in convoy]
+        found = await self._transfers.fetch_all(paths, course.turn.leave)
+        course.received += sum(each[0].size for each in found if isinstance(each, tuple))
+        return found
 
     async def _exchange(self, action: Action, course: _Course) -> None:
         # What the repository held before is known to all; only what is new is worth keeping.
@@ -321,12 +387,26 @@ class Applier:
         course.received += remote.size
         return Doubt(remote=remote, remote_known=True)
 
+    async def _look_all(self, convoy: Sequence[Action], course: _Course) -> Sequence[_Found]:
+        await self._enter(convoy[0], course)
+        found: list[_Found] = []
+        for remote in await self._transfers.look_all([action.path for action in convoy]):
+            if isinstance(remote, AgentError):
+                found.append(remote)
+            else:
+                course.received += remote.size
+                found.append(Doubt(remote=remote, remote_known=True))
+        return found
+
     async def _in_step(self, path: str, local: LocalFile, token: Token) -> None:
-        row = BaseRow(local.sha256, local.size, local.mtime_ns, local.inode, token)
-        await self._base.put(path, row)
+        await self._base.put(path, _row(local, token))
 
     async def _in_thread(self, call: Callable[..., R], *arguments: object) -> R:
         return await self._workers.run(_LIMIT, call, *arguments)
+
+
+def _row(local: LocalFile, token: Token) -> BaseRow:
+    return BaseRow(local.sha256, local.size, local.mtime_ns, local.inode, token)
 
 
 def _without_content(remote: RemoteState) -> RemoteState:

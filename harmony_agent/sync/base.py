@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _Query = tuple[str, tuple[object, ...]]  # a statement and its values
+_Change = tuple[str, Iterable[tuple[object, ...]]]  # a statement and its values, row by row
 
 _LIMIT: Final = 60.0  # seconds for one statement; a local disk that needs longer is broken
 _SCHEMA: Final = """
@@ -48,7 +49,7 @@ class Base:
         self._path = state_dir / f"sync-{side}.db"
         self._workers = workers
         self._connection: sqlite3.Connection | None = None
-        self._waiting: list[tuple[list[_Query], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[list[_Change], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -80,7 +81,7 @@ class Base:
     async def set_meta(self, key: str, value: str) -> None:
         """Remember a word."""
         statement = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-        await self._run(self._write, [(statement, (key, value))])
+        await self._run(self._write, [(statement, [(key, value)])])
 
     async def reset(self) -> str:
         """Forget everything and take a new identity; returns it."""
@@ -88,11 +89,11 @@ class Base:
         await self._run(
             self._write,
             [
-                ("DELETE FROM base", ()),
-                ("DELETE FROM held", ()),
-                ("DELETE FROM sent", ()),
-                ("DELETE FROM meta", ()),
-                ("INSERT INTO meta VALUES ('identity', ?)", (identity,)),
+                ("DELETE FROM base", [()]),
+                ("DELETE FROM held", [()]),
+                ("DELETE FROM sent", [()]),
+                ("DELETE FROM meta", [()]),
+                ("INSERT INTO meta VALUES ('identity', ?)", [(identity,)]),
             ],
         )
         return identity
@@ -113,18 +114,22 @@ class Base:
 
     async def put(self, path: str, row: BaseRow) -> None:
         """Remember that `path` is in step as `row` says; returns once that is on the disk."""
-        await self._commit([_put(path, row), *_settled(path)])
+        await self.put_all({path: row})
 
     async def put_all(self, rows: Mapping[str, BaseRow]) -> None:
-        """Remember many files at once."""
-        await self._run(self._write, [_put(path, row) for path, row in rows.items()])
+        """`put` many files at once."""
+        await self._commit([_put(rows), *_settled(rows)])
+
+    async def touch_all(self, rows: Mapping[str, BaseRow]) -> None:
+        """Remember the new stat of files whose content is as it was."""
+        await self._commit([_put(rows)])
 
     async def intend(self, files: Mapping[str, str]) -> None:
         """Remember that these contents (hash by path) are about to be sent; until a row says what
         came of it, such a content in the repository is ours. Returns once that is on the disk."""
         if files:
             statement = "INSERT OR REPLACE INTO sent VALUES (?, ?)"
-            await self._run(self._write, [(statement, item) for item in files.items()])
+            await self._run(self._write, [(statement, files.items())])
 
     async def sent(self) -> dict[str, str]:
         """What was about to be sent, without a word of what came of it: content hash by path."""
@@ -132,7 +137,7 @@ class Base:
 
     async def remove(self, path: str) -> None:
         """Forget `path`; returns once that is on the disk."""
-        await self._commit([("DELETE FROM base WHERE path = ?", (path,)), *_settled(path)])
+        await self._commit([("DELETE FROM base WHERE path = ?", [(path,)]), *_settled([path])])
 
     async def held(self) -> dict[str, str]:
         """Files that only home has and that must not travel: content hash by path."""
@@ -142,12 +147,12 @@ class Base:
         """Keep these files (content hash by path) from traveling until their content changes, or
         until `put` or `remove` says what became of them."""
         statement = "INSERT OR REPLACE INTO held VALUES (?, ?)"
-        await self._run(self._write, [(statement, item) for item in files.items()])
+        await self._run(self._write, [(statement, files.items())])
 
-    async def _commit(self, statements: list[_Query]) -> None:
-        """Statements of concurrent transfers share one transaction: a commit costs a disk sync."""
+    async def _commit(self, changes: list[_Change]) -> None:
+        """Changes of concurrent transfers share one transaction: a commit costs a disk sync."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((statements, done))
+        self._waiting.append((changes, done))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_waiting(), name="sync base")
         await done
@@ -245,10 +250,10 @@ class Base:
             for row in self._connection.execute(statement, values)
         }
 
-    def _write(self, statements: list[_Query]) -> None:
+    def _write(self, changes: list[_Change]) -> None:
         with self._transaction() as connection:
-            for statement, values in statements:
-                connection.execute(statement, values)
+            for statement, rows in changes:
+                connection.executemany(statement, rows)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -263,9 +268,13 @@ class Base:
             raise
 
 
-def _put(path: str, row: BaseRow) -> _Query:
-    return _PUT, (path, row.sha256, row.size, row.mtime_ns, row.inode, row.token)
+def _put(rows: Mapping[str, BaseRow]) -> _Change:
+    return _PUT, [
+        (path, row.sha256, row.size, row.mtime_ns, row.inode, row.token)
+        for path, row in rows.items()
+    ]
 
 
-def _settled(path: str) -> list[_Query]:
-    return [(f"DELETE FROM {table} WHERE path = ?", (path,)) for table in ("sent", "held")]  # noqa: S608 - our own names
+def _settled(paths: Iterable[str]) -> list[_Change]:
+    rows = [(path,) for path in paths]
+    return [(f"DELETE FROM {table} WHERE path = ?", rows) for table in ("sent", "held")]  # noqa: S608 - our own names

@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harmony_agent.core.errors import Refused, Unavailable
+from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.sync.conflicts import Conflict, ConflictStore, the_one
 from harmony_agent.sync.paths import Ownership
@@ -82,7 +82,10 @@ class ConflictDesk:
         file = self._side.files.present(path)
         if file is None or file.size > _LARGEST_SHOWN:
             return None
-        return self._side.files.read(path, file)
+        (content,) = self._side.files.read_all([(path, file)])
+        if isinstance(content, AgentError):
+            raise content
+        return content
 
     async def _find(self, wanted: str) -> Conflict:
         return the_one(await self._store.list(), wanted)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -144,7 +145,7 @@ class Engine:
             self._files_here = found.files
             metrics.SCAN_SECONDS.labels(self._side).observe(self._clock() - began)
         if found.touched:
-            await self._base.put_all(found.touched)
+            await self._base.touch_all(found.touched)
         self._ledger.saw_home(found.differing, {**rows, **found.touched}, _within(starts))
         self._note_times()
 
@@ -284,13 +285,14 @@ class Engine:
         report.failures.update(outcome.failures)
         report.sent += outcome.sent
         report.received += outcome.received
+        report.done.update(outcome.in_step)
+        for act, files in Counter(outcome.in_step.values()).items():
+            metrics.ACTIONS.labels(self._side, act).inc(files)
+        push_seconds = metrics.PUSH_SECONDS.labels(self._side)
+        now = self._clock()
         for path, act in outcome.in_step.items():
-            report.done[path] = act
-            metrics.ACTIONS.labels(self._side, act).inc()
             if act in REMOTE_ACTS and path in self._noticed:
-                metrics.PUSH_SECONDS.labels(self._side).observe(
-                    self._clock() - self._noticed[path][1]
-                )
+                push_seconds.observe(now - self._noticed[path][1])
             self._ledger.settle(path)
             self._absences.found(path)
             self._noticed.pop(path, None)

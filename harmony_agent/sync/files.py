@@ -23,7 +23,8 @@ from harmony_agent.core.errors import (
     Unavailable,
     Unsupported,
 )
-from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import Incoming, Outgoing, content_hash
@@ -79,25 +80,24 @@ class HomeFiles:
         self._kept = kept
         self._volume = VolumeSync()
 
-    def read(self, path: str, expected: LocalFile) -> bytes:
-        """The content of `expected`; raises PreconditionFailed if the file is another by now."""
-        target = self.home / path
-        with local_errors(target):
-            data = target.read_bytes()
-        if digest(data) != expected.sha256:
-            raise PreconditionFailed(f"{target} has changed")
-        return data
+    def read_all(self, files: Sequence[tuple[str, LocalFile]]) -> list[bytes | AgentError]:
+        """The contents of these small files, each of which must be the version given (else
+        PreconditionFailed); what became of each, in order."""
+        folders = OpenFolders(self.home)
+        try:
+            return [self._read(folders, path, expected) for path, expected in files]
+        finally:
+            folders.close()
 
-    def read_all(self, files: Sequence[tuple[str, LocalFile]]) -> list[bytes | Exception]:
-        """`read` for each of these; what became of each, in order."""
-
-        def read(path: str, expected: LocalFile) -> bytes | Exception:
-            try:
-                return self.read(path, expected)
-            except AgentError as error:
-                return error
-
-        return [read(*file) for file in files]
+    def _read(self, folders: OpenFolders, path: str, expected: LocalFile) -> bytes | AgentError:
+        folder, _, name = path.rpartition("/")
+        try:
+            found = read_small(folders.handle(folder), name)
+        except OSError as error:
+            return _translate(error, self.home / path)
+        if found is None or digest(found[0]) != expected.sha256:
+            return PreconditionFailed(f"{self.home / path} has changed")
+        return found[0]
 
     def is_absent(self, path: str) -> bool:
         """Whether nothing at all stands at `path`."""
@@ -136,33 +136,25 @@ class HomeFiles:
             try:
                 return Incoming(target, _mode_of(path))
             except FileNotFoundError:
-                self._make_parent(target)
+                self._make_folder(path.rpartition("/")[0])
                 return Incoming(target, _mode_of(path))
 
-    def create_all(self, files: Sequence[tuple[str, bytes]]) -> list[LocalFile | Exception]:
+    def create_all(self, files: Sequence[tuple[str, bytes]]) -> list[LocalFile | AgentError]:
         """Put each of these small files where none is; what became of each, in order."""
-        arrivals: dict[Path, Incoming] = {}
-
-        def begin(file: tuple[str, bytes]) -> Draft:
-            path, data = file
-            arrival = self.incoming(path)
-            arrivals[arrival.draft.target] = arrival
-            with local_errors(arrival.draft.target):
-                arrival.write(data)
-            return arrival.draft
-
-        def describe(draft: Draft) -> LocalFile:
-            return arrivals[draft.target].described()
-
-        def outcome(path: str, found: LocalFile | Exception) -> LocalFile | Exception:
-            return _translate(found, self.home / path) if isinstance(found, OSError) else found
-
+        folders = OpenFolders(self.home, self._make_folder)
+        new = [NewFile(path, data, _mode_of(path)) for path, data in files]
         try:
-            found = create_together(files, begin, _place_new, describe, self._volume)
+            found = create_together(new, folders, self._volume)
         finally:
-            for arrival in arrivals.values():
-                arrival.discard()
-        return [outcome(path, each) for (path, _), each in zip(files, found, strict=True)]
+            folders.close()
+        return [self._arrived(file, each) for file, each in zip(new, found, strict=True)]
+
+    def _arrived(self, file: NewFile, found: Made | Exception) -> LocalFile | AgentError:
+        if isinstance(found, Made):
+            return LocalFile(digest(file.data), found.size, found.mtime_ns, found.inode)
+        if not isinstance(found, OSError):
+            raise found
+        return _translate(found, self.home / file.path)
 
     def place(
         self, path: str, arrival: Incoming, expected: LocalFile | None, keep: bool
@@ -221,9 +213,9 @@ class HomeFiles:
             )
         return removed
 
-    def _make_parent(self, target: Path) -> None:
+    def _make_folder(self, path: str) -> None:
         missing = []
-        folder = target.parent
+        folder = self.home / path
         while not folder.exists():
             missing.append(folder)
             folder = folder.parent

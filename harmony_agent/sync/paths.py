@@ -62,6 +62,7 @@ _NEVER_FILES: Final = frozenset({"license_key.txt", "conf/sync.xml", "conf/syste
 _PAYLOAD: Final = frozenset({"inbox", "outbox", "rejectbox", "lostandfound"})
 
 _WILDCARDS: Final = {"*": "[^/]*", "?": "[^/]"}
+_RELATIVE: Final = frozenset({"", ".", ".."})
 _LONGEST_PATH: Final = (
     900  # bytes; keys of S3 and Google end at 1,024, with root and set-aside folder
 )
@@ -71,8 +72,10 @@ _LONGEST_NAME: Final = 255 - 40  # bytes; leaves room for suffixes of set-aside 
 def name_problem(path: str) -> str | None:
     """Why no repository or home can safely hold a file of this name; None if all can."""
     names = path.split("/")
-    if any(name in ("", ".", "..") for name in names):
+    if not _RELATIVE.isdisjoint(names):
         return "the path has empty or relative parts"
+    if len(path) <= _LONGEST_NAME and path.isascii() and path.isprintable():
+        return None  # as nearly all are; what follows takes its time
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
         return "the name has control characters or is not UTF-8: rename it"
     if len(path.encode()) > _LONGEST_PATH or max(len(n.encode()) for n in names) > _LONGEST_NAME:

@@ -43,9 +43,9 @@ class Progress:
         self._bytes += size
         self._went_on()
 
-    def dealt_with(self) -> None:
-        """One more file was dealt with."""
-        self._files += 1
+    def dealt_with(self, files: int = 1) -> None:
+        """So many more files were dealt with."""
+        self._files += files
         self._went_on()
 
     def ended(self) -> None:

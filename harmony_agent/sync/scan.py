@@ -87,6 +87,7 @@ class Scanner:
         enter: Callable[[str], None],
     ) -> None:
         self._home = home
+        self._top = os.fspath(home)  # pathlib is slow where there are many files
         self._ownership = ownership
         self._settling = settling
         self._holds_xml = holds_xml
@@ -154,11 +155,11 @@ class Scanner:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if is_temporary(entry.name):
                     walk.residue.append(path)
-                elif self._ownership.concerns(path):
-                    try:
-                        self._note(path, entry.stat(follow_symlinks=False), walk)
-                    except FileNotFoundError:
-                        pass  # deleted between the listing and the look
+                    continue
+                try:
+                    self._note(path, entry.stat(follow_symlinks=False), walk)
+                except FileNotFoundError:
+                    pass  # deleted between the listing and the look
 
     def _note(self, path: str, status: os.stat_result, walk: _Walk) -> None:
         if stat.S_ISDIR(status.st_mode):
@@ -170,8 +171,10 @@ class Scanner:
                 except OSError as error:
                     walk.obstacles[path] = _unreadable(error)
         elif not stat.S_ISREG(status.st_mode):
-            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
-            walk.obstacles[path] = Obstacle(f"is {kind}, which is not followed; put a copy there")
+            if self._ownership.concerns(path):
+                kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
+                reason = f"is {kind}, which is not followed; put a copy there"
+                walk.obstacles[path] = Obstacle(reason)
         elif self._ownership.owns(path):
             if (problem := name_problem(path)) is not None:
                 walk.obstacles[path] = Obstacle(problem)
@@ -196,15 +199,18 @@ class Scanner:
         parser = expat.ParserCreate() if is_xml else None
         sha256 = hashlib.sha256()
         try:
-            with (self._home / path).open("rb") as file:
-                while chunk := file.read(_CHUNK):
+            handle = os.open(f"{self._top}/{path}", os.O_RDONLY)
+            try:
+                while chunk := os.read(handle, min(_CHUNK, status.size + 1)):
                     sha256.update(chunk)
                     if parser is not None:
                         parser.Parse(chunk, False)
                 if parser is not None:
                     parser.Parse(b"", True)
-                if Stat.of(os.fstat(file.fileno())) != status:
+                if Stat.of(os.fstat(handle)) != status:
                     return _STILL_WRITTEN
+            finally:
+                os.close(handle)
         except expat.ExpatError as error:
             return Obstacle(f"is not whole XML ({error}); waits until it is")
         except FileNotFoundError:

@@ -3,8 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from harmony_agent.sync.states import BaseRow, LocalFile
 
@@ -16,8 +15,7 @@ _AT_REST: Final = 60.0  # seconds
 _PATIENCE: Final = 5.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """What tells one state of a file from another."""
 
     size: int

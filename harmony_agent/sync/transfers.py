@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final, TypeVar
 
 from harmony_agent.core.batches import Batches
-from harmony_agent.core.errors import PreconditionFailed
+from harmony_agent.core.errors import AgentError, PreconditionFailed
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Content, Download, Repository
 from harmony_agent.repositories.layout import SET_ASIDE
@@ -96,6 +96,40 @@ class Transfers:
         on_read()
         return await self._arrivals.do((path, content.data)), content.token
 
+    async def send_all(
+        self,
+        files: Sequence[tuple[str, LocalFile]],
+        before_sending: Callable[[], Awaitable[None]],
+    ) -> Sequence[Token | AgentError]:
+        """`send` small files that are new, in one go; what became of each, in order."""
+        contents = await self._read_together(files)
+        await before_sending()
+        there = [
+            (path, data)
+            for (path, _), data in zip(files, contents, strict=True)
+            if isinstance(data, bytes)
+        ]
+        made = iter(await self._repository.create_all(there) if there else ())
+        self._on_progress(sum(len(data) for _, data in there))
+        return [next(made) if isinstance(data, bytes) else data for data in contents]
+
+    async def fetch_all(
+        self, paths: Sequence[str], on_read: Callable[[], None]
+    ) -> Sequence[tuple[LocalFile, Token] | AgentError]:
+        """`fetch` small files in one go; what became of each, in order."""
+        contents = await self._read_all_there(paths)
+        on_read()
+        here = [
+            (path, content.data)
+            for path, content in zip(paths, contents, strict=True)
+            if isinstance(content, Content)
+        ]
+        made = iter(await self._create_together(here) if here else ())
+        return [
+            _with_token(next(made), content.token) if isinstance(content, Content) else content
+            for content in contents
+        ]
+
     async def exchange(
         self, path: str, remote: RemoteFile, local: LocalFile, *, keep: bool
     ) -> tuple[LocalFile, Token]:
@@ -157,6 +191,15 @@ class Transfers:
         content = await self._read_there(path)
         return RemoteFile(content.token, len(content.data), digest(content.data))
 
+    async def look_all(self, paths: Sequence[str]) -> Sequence[RemoteFile | AgentError]:
+        """`look` at small files in one go; what became of each, in order."""
+        return [
+            RemoteFile(content.token, len(content.data), digest(content.data))
+            if isinstance(content, Content)
+            else content
+            for content in await self._read_all_there(paths)
+        ]
+
     @asynccontextmanager
     async def _unless_kept(self, aside: str) -> AsyncIterator[None]:
         try:
@@ -172,6 +215,11 @@ class Transfers:
         content = await self._repository.read(path)
         self._on_progress(len(content.data))
         return content
+
+    async def _read_all_there(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
+        contents = await self._repository.read_all(paths)
+        self._on_progress(sum(len(each.data) for each in contents if isinstance(each, Content)))
+        return contents
 
     async def _outgoing(self, path: str, local: LocalFile) -> AsyncGenerator[bytes, None]:
         """Home's version in pieces, the last of which is given only if all were that version."""
@@ -218,18 +266,24 @@ class Transfers:
 
     async def _read_together(
         self, files: Sequence[tuple[str, LocalFile]]
-    ) -> Sequence[bytes | Exception]:
+    ) -> Sequence[bytes | AgentError]:
         return await self._workers.run(_LIMIT, self._files.read_all, files)
 
     async def _create_together(
         self, files: Sequence[tuple[str, bytes]]
-    ) -> Sequence[LocalFile | Exception]:
+    ) -> Sequence[LocalFile | AgentError]:
         return await self._workers.run(_LIMIT, self._files.create_all, files)
 
 
 def _limit(size: int) -> float:
     """Seconds for hashing or copying a local file of `size` bytes in one go."""
     return _LIMIT + size / _SLOWEST
+
+
+def _with_token(
+    local: LocalFile | AgentError, token: Token
+) -> tuple[LocalFile, Token] | AgentError:
+    return local if isinstance(local, AgentError) else (local, token)
 
 
 def _aside(path: str, token: Token) -> str:

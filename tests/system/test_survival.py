@@ -156,7 +156,7 @@ def test_two_nodes_share_configuration_and_keep_their_receipts_apart(
     second.secrets.symlink_to(first.secrets)
     with node.agent() as agent:
         with node.harmony():
-            eventually((first.configuration / "hosts/ACME AS2.xml").exists, what="the host file")
+            eventually((first.configuration / "hosts/ACME AS2.xml").exists, 60, "the host file")
         assert agent.stop() == 0
     other = Node(second, node.license, node.tickets, node.mail, node.authority, node.environment)
     with other.agent() as agent:

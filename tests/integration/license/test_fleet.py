@@ -14,7 +14,8 @@ from harmony_agent.license.keeper import RecordKeeper
 from harmony_agent.license.record import EMPTY, Outage, OutageKind, Record, Success
 from harmony_agent.lifecycle.health import Condition
 from harmony_agent.repositories.connect import connect
-from harmony_agent.settings import Settings, load
+from harmony_agent.settings.load import load
+from harmony_agent.settings.model import Settings
 
 Make = Callable[..., Settings]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import SecretBytes, SecretStr
 
 from fixtures.cleo import LicenseService, TicketService
 from fixtures.serve import free_port, serving
@@ -22,6 +21,8 @@ from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings.model import FileRepository, LicenseSettings, MailSettings
+from harmony_agent.settings.properties import build
+from harmony_agent.settings.secret import SecretBytes, SecretStr
 from tests.integration.license.conftest import Certificates
 
 LIMIT = 30.0
@@ -120,7 +121,7 @@ async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
     """A real file repository."""
     root = tmp_path / "shared"
     root.mkdir()
-    settings = FileRepository.model_validate({"rootPath": root})
+    settings = build(FileRepository, {"rootPath": root})
     opened = connect(settings, "sys", ca_bundle=None)
     await opened.open()
     yield opened

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from pydantic import SecretBytes, SecretStr
 
 from fixtures.cleo import LicenseService, TicketService
 from fixtures.connections import Handler
@@ -20,6 +19,7 @@ from harmony_agent.license.client import Exchange, TicketClient, VerificationCli
 from harmony_agent.license.identity import identify
 from harmony_agent.license.verifier import Services, Verifier
 from harmony_agent.settings.model import LicenseSettings
+from harmony_agent.settings.secret import SecretBytes, SecretStr
 from tests.integration.license.conftest import Certificates
 from tests.integration.license.sockets import black_hole, proxy, raw_server, reset
 

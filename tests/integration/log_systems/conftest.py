@@ -12,6 +12,7 @@ from fixtures.tls import Certificate, TestAuthority
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.settings.model import DatadogLogSystem, SplunkLogSystem
+from harmony_agent.settings.properties import build
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +44,15 @@ def splunk_url(splunk: SplunkStandIn, certificate: Certificate) -> Iterator[str]
 @pytest.fixture
 def splunk_settings(splunk_url: str, authority: TestAuthority) -> SplunkLogSystem:
     """Settings with which everything works."""
-    return SplunkLogSystem.model_validate(
+    return build(
+        SplunkLogSystem,
         {
             "url": splunk_url,
             "token": "hec-token",
             "searchUrl": splunk_url,
             "searchToken": "search-token",
             "caBundle": str(authority.bundle),
-        }
+        },
     )
 
 
@@ -80,7 +82,8 @@ def datadog_url(datadog: DatadogStandIn, certificate: Certificate) -> Iterator[s
 @pytest.fixture
 def datadog_settings(datadog_url: str, authority: TestAuthority) -> DatadogLogSystem:
     """Settings with which everything works."""
-    return DatadogLogSystem.model_validate(
+    return build(
+        DatadogLogSystem,
         {
             "apiKey": "dd-api-key",
             "appKey": "dd-app-key",
@@ -88,7 +91,7 @@ def datadog_settings(datadog_url: str, authority: TestAuthority) -> DatadogLogSy
             "searchUrl": datadog_url,
             "caBundle": str(authority.bundle),
             "host": "%hostname%",
-        }
+        },
     )
 
 

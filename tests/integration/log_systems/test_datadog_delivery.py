@@ -1,5 +1,6 @@
 """Delivery to Datadog's intake: every documented answer and limit, on real sockets."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -185,7 +186,7 @@ async def test_probe_proves_both_keys(
     datadog.faults.add(path="/api/v1/validate", status=503)
     with pytest.raises(Unavailable):
         await datadog_system.probe()
-    settings = datadog_settings.model_copy(update={"app_key": None})
+    settings = replace(datadog_settings, app_key=None)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         assert "retrieval is not configured" in await system.probe()

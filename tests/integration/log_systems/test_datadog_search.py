@@ -1,6 +1,7 @@
 """Retrieval from Datadog with the real datadog-api-client over TLS."""
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -179,7 +180,7 @@ async def test_a_certificate_of_an_unknown_authority_is_told(
     datadog_settings: DatadogLogSystem, tmp_path: Path
 ) -> None:
     """The client library hides the reason three exceptions deep."""
-    settings = datadog_settings.model_copy(update={"ca_bundle": None})
+    settings = replace(datadog_settings, ca_bundle=None)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         with pytest.raises(Refused, match="caBundle"):
@@ -192,7 +193,7 @@ async def test_retrieval_must_be_configured(
     datadog_settings: DatadogLogSystem, tmp_path: Path
 ) -> None:
     """Without appKey delivery works, and search says what to set."""
-    settings = datadog_settings.model_copy(update={"app_key": None})
+    settings = replace(datadog_settings, app_key=None)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         await _send(system, _recent(1))
@@ -204,7 +205,7 @@ async def test_retrieval_must_be_configured(
 
 async def test_an_unknown_index_is_told(datadog_settings: DatadogLogSystem, tmp_path: Path) -> None:
     """Datadog's words about the index reach the person who set it."""
-    settings = datadog_settings.model_copy(update={"index": "nowhere"})
+    settings = replace(datadog_settings, index="nowhere")
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         with pytest.raises(Refused, match="Unknown index"):

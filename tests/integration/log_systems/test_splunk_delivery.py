@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from harmony_agent.logs.systems import splunk_acks, splunk_delivery
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.settings.model import SplunkLogSystem
+from harmony_agent.settings.properties import build
 from tests.unit.logs_systems.events import make_event, make_events
 
 
@@ -208,8 +210,8 @@ async def test_delivery_goes_on_after_an_outage(
     stand_in = SplunkStandIn()
     with serving(stand_in.app, certificate) as url:
         port = int(url.rpartition(":")[2])
-    settings = SplunkLogSystem.model_validate(
-        {"url": url, "token": "hec-token", "caBundle": str(authority.bundle)}
+    settings = build(
+        SplunkLogSystem, {"url": url, "token": "hec-token", "caBundle": str(authority.bundle)}
     )
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     with pytest.raises(Unavailable, match="no connection"):
@@ -361,7 +363,7 @@ async def test_a_certificate_of_an_unknown_authority_is_told(
     splunk_url: str, tmp_path: Path
 ) -> None:
     """The stock certificate of Splunk is its own authority's: the message names the setting."""
-    settings = SplunkLogSystem.model_validate({"url": splunk_url, "token": "hec-token"})
+    settings = build(SplunkLogSystem, {"url": splunk_url, "token": "hec-token"})
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         with pytest.raises(Refused, match="caBundle"):
@@ -374,7 +376,7 @@ async def test_a_token_never_shows_in_an_error(
     splunk: SplunkStandIn, splunk_settings: SplunkLogSystem, tmp_path: Path
 ) -> None:
     """What a person reads about a wrong token does not hold it."""
-    wrong = splunk_settings.model_copy(update={"token": type(splunk_settings.token)("s3cr3t-x")})
+    wrong = replace(splunk_settings, token=type(splunk_settings.token)("s3cr3t-x"))
     system = connect(wrong, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         with pytest.raises(Refused) as raised:
@@ -390,7 +392,7 @@ async def test_the_url_may_hold_the_collector_s_path(
 ) -> None:
     """A URL copied from Splunk's examples works as well."""
     url = splunk_settings.url + "/services/collector/event"
-    settings = splunk_settings.model_copy(update={"url": url})
+    settings = replace(splunk_settings, url=url)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         assert (await system.send(make_events(1))).acknowledged == 1
@@ -410,7 +412,7 @@ async def test_the_host_of_events_may_be_set(
     tmp_path: Path,
 ) -> None:
     """Upstream's example has the macro %hostname%, which is the node's name."""
-    settings = splunk_settings.model_copy(update={"host": configured})
+    settings = replace(splunk_settings, host=configured)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         await system.send(make_events(1))

@@ -1,6 +1,7 @@
 """Retrieval from Splunk with the real splunk-sdk over TLS."""
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -168,7 +169,7 @@ async def test_retrieval_must_be_configured(
     splunk_settings: SplunkLogSystem, tmp_path: Path
 ) -> None:
     """Without searchUrl and searchToken delivery works, and search says what to set."""
-    settings = splunk_settings.model_copy(update={"search_url": None})
+    settings = replace(splunk_settings, search_url=None)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         await _send(system, make_event(1))
@@ -188,7 +189,7 @@ async def test_an_index_is_written_and_searched(
     splunk: SplunkStandIn, splunk_settings: SplunkLogSystem, tmp_path: Path
 ) -> None:
     """The setting is used on both sides; other indexes are not looked at."""
-    settings = splunk_settings.model_copy(update={"index": "harmony"})
+    settings = replace(splunk_settings, index="harmony")
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         await _send(system, make_event(1))
@@ -251,7 +252,7 @@ async def test_a_certificate_of_an_unknown_authority_is_told(
     splunk_settings: SplunkLogSystem, tmp_path: Path
 ) -> None:
     """splunk-sdk verifies nothing unless it is told to; the search token must not go to anybody."""
-    settings = splunk_settings.model_copy(update={"ca_bundle": None})
+    settings = replace(splunk_settings, ca_bundle=None)
     system = connect(settings, node="harmony-1", state_dir=tmp_path, ca_bundle=None)
     try:
         with pytest.raises(Refused, match="caBundle"):

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from harmony_agent.logs.query import Query
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.logs.systems.interface import LogSystem
 from harmony_agent.settings.model import SplunkLogSystem
+from harmony_agent.settings.properties import build
 from tests.unit.logs_systems.events import make_event, make_events
 
 HEC_ANSWER = b'{"text":"Success","code":0}'
@@ -123,11 +125,11 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
             "token": "hec-token",
             "caBundle": str(authority.bundle),
         }
-        shown = SplunkLogSystem.model_validate({**base, "clientCertificate": str(mine)})
+        shown = build(SplunkLogSystem, {**base, "clientCertificate": str(mine)})
         system = connect(shown, node="n", state_dir=tmp_path, ca_bundle=None)
         assert (await system.send(make_events(1))).acknowledged == 1
         await system.close()
-        hidden = SplunkLogSystem.model_validate(base)
+        hidden = build(SplunkLogSystem, base)
         system = connect(hidden, node="n", state_dir=tmp_path, ca_bundle=None)
         # asyncio's server closes without the alert that tells why (see test_http for that).
         with pytest.raises((Refused, Unavailable)):
@@ -139,7 +141,7 @@ async def test_the_agent_s_own_bundle_is_trusted_too(
     splunk_settings: SplunkLogSystem, authority: TestAuthority, tmp_path: Path
 ) -> None:
     """HARMONY_AGENT_CA_BUNDLE holds for every TLS client, delivery and retrieval."""
-    settings = splunk_settings.model_copy(update={"ca_bundle": None})
+    settings = replace(splunk_settings, ca_bundle=None)
     system = connect(settings, node="n", state_dir=tmp_path, ca_bundle=authority.bundle)
     try:
         assert (await system.send(make_events(1))).acknowledged == 1

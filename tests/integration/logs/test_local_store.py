@@ -204,7 +204,7 @@ async def test_a_cursor_that_is_none_is_a_wrong_question(tmp_path: Path, cursor:
 async def test_old_events_are_pruned_by_arrival(tmp_path: Path) -> None:
     """Retention counts from arrival, whatever time the event itself bears; words go too."""
     now = [1_000_000.0]
-    async with opened(tmp_path, LocalLogSystem(max_age_seconds="1h"), now) as store:
+    async with opened(tmp_path, LocalLogSystem(max_age_seconds=3600.0), now) as store:
         await store.send([event(1, time=START + timedelta(days=400))])
         now[0] += 3000
         await store.send([event(2, "hello", time=START - timedelta(days=400))])

@@ -13,6 +13,7 @@ from fixtures.servers.seaweedfs import SeaweedFs
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings import model
+from harmony_agent.settings.properties import build
 
 __all__ = ["KINDS", "SERVERS", "Backend", "azure_settings", "gcs_settings", "s3_settings"]
 __all__ += ["smb_settings"]
@@ -30,7 +31,7 @@ def smb_settings(running: Samba, /, **changes: Any) -> model.SmbRepository:
         "user": running.user,
         "password": running.password,
     }
-    return model.SmbRepository(**(given | changes))
+    return build(model.SmbRepository, given | changes)
 
 
 def s3_settings(running: SeaweedFs, /, **changes: Any) -> model.S3Repository:
@@ -42,7 +43,7 @@ def s3_settings(running: SeaweedFs, /, **changes: Any) -> model.S3Repository:
         "secret_access_key": running.secret_key,
         "path_style": True,
     }
-    return model.S3Repository(**(given | changes))
+    return build(model.S3Repository, given | changes)
 
 
 def azure_settings(running: Azurite, /, **changes: Any) -> model.AzureBlobRepository:
@@ -53,7 +54,7 @@ def azure_settings(running: Azurite, /, **changes: Any) -> model.AzureBlobReposi
         "container": running.container,
         "endpoint": running.endpoint,
     }
-    return model.AzureBlobRepository(**(given | changes))
+    return build(model.AzureBlobRepository, given | changes)
 
 
 def gcs_settings(running: Gcs, /, **changes: Any) -> model.GcpBucketRepository:
@@ -64,7 +65,7 @@ def gcs_settings(running: Gcs, /, **changes: Any) -> model.GcpBucketRepository:
         "account_key": running.account_key,
         "endpoint": running.endpoint,
     }
-    return model.GcpBucketRepository(**(given | changes))
+    return build(model.GcpBucketRepository, given | changes)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from fixtures.servers.samba import Samba
 from fixtures.servers.seaweedfs import SeaweedFs
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings import model
+from harmony_agent.settings.properties import build
 from tests.integration.repositories.backends import (
     KINDS,
     Backend,
@@ -58,7 +59,7 @@ def make_backend(kind: str, request: pytest.FixtureRequest, scratch: Path) -> Ba
         root.mkdir()
 
         def file_settings(**changes: Any) -> model.FileRepository:
-            return model.FileRepository(**({"root": str(root)} | changes))
+            return build(model.FileRepository, {"root": str(root)} | changes)
 
         return Backend(kind, file_settings, None)
     servers: dict[str, tuple[str, Callable[..., model.Repository]]] = {

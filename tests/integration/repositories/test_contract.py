@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from harmony_agent.core.errors import Absent, PreconditionFailed, Unsupported
-from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.interface import Content, Repository
 from harmony_agent.repositories.layout import (
     prepare_configuration,
     prepare_runtime,
@@ -55,6 +55,26 @@ async def test_an_empty_file_overwrites_nothing(repository: Repository) -> None:
     with pytest.raises(PreconditionFailed):
         await repository.create("conf/a", b"")
     assert (await repository.read("conf/a")).data == b"first"
+
+
+async def test_of_files_in_one_go_each_has_its_own_fate(repository: Repository) -> None:
+    """Names that are taken, missing or impossible are told where they belong; the others are made
+    and read with the tokens that a listing shows."""
+    await repository.create("conf/taken", b"theirs")
+    names = ["certs/a", "conf/taken", "certs/../b", *NAMES]
+    made = await repository.create_all([(name, name.encode()) for name in names])
+    assert [type(each) for each in made[:3]] == [str, PreconditionFailed, Unsupported]
+    listed = {entry.path: entry.token for entry in await repository.list()}
+    found = await repository.read_all([*names, "conf/missing"])
+    assert isinstance(found[2], Unsupported)
+    assert isinstance(found[-1], Absent)
+    for number, name in enumerate(names):
+        content = found[number]
+        if isinstance(content, Content):
+            assert content.data == (b"theirs" if name == "conf/taken" else name.encode())
+            assert content.token == listed[name]
+            assert made[number] == content.token or name == "conf/taken"
+    assert len(listed) == len(names) - 1
 
 
 async def test_what_one_connector_writes_another_sees_at_once(backend: Backend) -> None:

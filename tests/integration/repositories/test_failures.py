@@ -22,6 +22,7 @@ from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.proof import prove
 from harmony_agent.settings import model
+from harmony_agent.settings.secret import SecretStr
 from tests.integration.repositories.backends import (
     SERVERS,
     Backend,
@@ -286,7 +287,7 @@ async def test_the_proof_notices_a_store_that_ignores_conditions(tmp_path: Path)
             bucket=server.bucket,
             endpoint=server.endpoint,
             access_key=server.access_key,
-            secret_access_key=server.secret_key,
+            secret_access_key=SecretStr(server.secret_key),
             path_style=True,
         )
         connector = connect(settings, "S", ca_bundle=None)

@@ -1,18 +1,18 @@
 """What only a real file system can show."""
 
-import asyncio
 import errno
 import os
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from harmony_agent.core.durable import TEMPORARY_PREFIX
 from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, Unsupported
+from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.repositories import file as file_module
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.folders import LOCK_FILE
@@ -23,7 +23,7 @@ from harmony_agent.settings import model
 @pytest.fixture
 async def repository(tmp_path: Path) -> AsyncIterator[Repository]:
     """An opened connector to `System` below a folder that exists."""
-    settings = model.FileRepository(root=str(tmp_path))
+    settings = model.FileRepository(root=PurePosixPath(tmp_path))
     connector = connect(settings, "System", ca_bundle=None)
     await connector.open()
     yield connector
@@ -44,7 +44,7 @@ async def test_files_and_folders_are_for_the_group_whatever_the_umask(
         assert (tmp_path / "System" / path).stat().st_mode & 0o777 == mode, path
 
 
-@pytest.mark.parametrize("how", ["create", "replace"])
+@pytest.mark.parametrize("how", ["create", "create all", "replace"])
 async def test_an_edit_in_the_moment_of_a_write_is_another_version(
     repository: Repository, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,15 +53,18 @@ async def test_an_edit_in_the_moment_of_a_write_is_another_version(
     old = await repository.create("a", b"0")
     target = tmp_path / "System" / ("a" if how == "replace" else "b")
 
-    def edited(_: Path) -> None:
+    def edited(*_: object) -> None:
         if target.exists() and target.read_bytes() == b"1":
             with target.open("r+b") as file:
                 file.write(b"edited")
 
-    for module in ("core.group_commit", "repositories.file"):
-        monkeypatch.setattr(f"harmony_agent.{module}.sync_directory", edited)
+    monkeypatch.setattr("harmony_agent.repositories.file.sync_directory", edited)
+    monkeypatch.setattr(OpenFolders, "sync", edited)
+    token: object
     if how == "create":
         token = await repository.create("b", b"1")
+    elif how == "create all":
+        (token,) = await repository.create_all([("b", b"1")])
     else:
         token = await repository.replace("a", b"1", old)
     entry = await repository.stat(target.name)
@@ -135,7 +138,7 @@ async def test_a_file_system_without_hard_links_still_creates_exclusively(
 ) -> None:
     """Azure Files over SMB has none."""
 
-    def no_links(*_: object) -> None:
+    def no_links(*_: object, **__: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "link", no_links)
@@ -211,9 +214,7 @@ async def test_files_created_together_each_have_their_own_fate(repository: Repos
     await repository.create("certs/taken", b"theirs")
     names = [f"certs/{number // 10}/{number}" for number in range(100)]
     names += ["certs/taken", "certs/taken/below", "x" * 255]
-    outcomes = await asyncio.gather(
-        *(repository.create(name, name.encode()) for name in names), return_exceptions=True
-    )
+    outcomes = await repository.create_all([(name, name.encode()) for name in names])
     kinds = [type(outcome) for outcome in outcomes[100:]]
     assert kinds == [PreconditionFailed, Unsupported, str]
     listed = {entry.path: entry.token for entry in await repository.list()}
@@ -279,7 +280,7 @@ async def test_a_volume_that_fills_up_is_told_and_goes_on_when_there_is_room(
         for _ in range(8):
             yield b"x" * 1024 * 1024
 
-    settings = model.FileRepository(root=str(small_volume))
+    settings = model.FileRepository(root=PurePosixPath(small_volume))
     connector = connect(settings, "System", ca_bundle=None)
     await connector.open()
     token = await connector.create("certs/large", b"old")

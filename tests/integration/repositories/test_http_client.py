@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h11
 import pytest
 
 from fixtures.tls import TestAuthority
 from harmony_agent.core.tls import client_context
+from harmony_agent.repositories.http_answer import NotHttp
 from harmony_agent.repositories.http_client import HttpClient, Unreached
 from harmony_agent.repositories.http_connection import PIECE, Stream
 from harmony_agent.repositories.http_proxy import ProxyError
@@ -118,7 +118,7 @@ async def test_what_is_no_http_is_told_as_that() -> None:
         await reader.read()
 
     async with scripted(ssh) as server:
-        with client_of(server.url) as client, pytest.raises(h11.RemoteProtocolError):
+        with client_of(server.url) as client, pytest.raises(NotHttp):
             await client.ask("GET", "/", {})
 
 
@@ -331,7 +331,7 @@ async def test_an_unresponsive_address_is_given_up(monkeypatch: pytest.MonkeyPat
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio, "open_connection", never)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
     monkeypatch.setattr("harmony_agent.repositories.http_client.CONNECT", 0.05)
     with client_of("http://192.0.2.1") as client, pytest.raises(Unreached, match=r"0\.05 s"):
         await client.ask("GET", "/", {})
@@ -354,8 +354,9 @@ async def test_a_proxy_gets_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.body == b"GET http://store.example.com:9000/a HTTP/1.1 Basic bWU6cGFzcw=="
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_tls_goes_through_a_proxys_tunnel(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str
 ) -> None:
     """The certificate is the server's own, verified as ever; the proxy sees but a name."""
     authority = TestAuthority(tmp_path)
@@ -365,7 +366,7 @@ async def test_tls_goes_through_a_proxys_tunnel(
         first, _ = await request(reader)
         tunnels.append(first)
         there, back = await asyncio.open_connection("127.0.0.1", store.port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        writer.write(f"HTTP/{version} 200 Connection established\r\n\r\n".encode())
         try:
             await asyncio.gather(passed(reader, back), passed(there, writer))
         finally:

@@ -21,6 +21,7 @@ from harmony_agent.core.errors import (
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.settings import model
+from harmony_agent.settings.secret import SecretStr
 from tests.integration.repositories.backends import Backend
 from tests.integration.repositories.conftest import make_backend
 from tests.integration.repositories.scripted import answer, request, scripted
@@ -166,7 +167,11 @@ async def test_writes_whose_answers_are_lost_are_found_again(store: Backend) -> 
 def s3_at(url: str) -> Repository:
     """An S3 connector to a stand-in."""
     settings = model.S3Repository(
-        bucket="b", endpoint=url, access_key="AK", secret_access_key="secret", path_style=True
+        bucket="b",
+        endpoint=url,
+        access_key="AK",
+        secret_access_key=SecretStr("secret"),
+        path_style=True,
     )
     return connect(settings, "S", ca_bundle=None)
 

@@ -9,7 +9,8 @@ from harmony_agent.agent.agent import Agent
 from harmony_agent.agent.storage import Storage
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.settings import Settings, load
+from harmony_agent.settings.load import load
+from harmony_agent.settings.model import Settings
 
 
 def _settings(folder: Path, **more: str) -> Settings:

@@ -8,7 +8,9 @@ from fixtures.samples import write_secrets
 from harmony_agent.agent.directories import StateLock, check_directories, sweep_directories
 from harmony_agent.core.durable import temporary_name
 from harmony_agent.core.errors import Refused
-from harmony_agent.settings import Settings, SettingsError, load
+from harmony_agent.settings.load import load
+from harmony_agent.settings.model import Settings
+from harmony_agent.settings.report import SettingsError
 
 
 def settings_for(tmp_path: Path) -> Settings:

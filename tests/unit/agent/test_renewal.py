@@ -11,6 +11,7 @@ from harmony_agent.core.errors import Refused
 from harmony_agent.lifecycle.health import Condition, Health, Level
 from harmony_agent.repositories.handle import Handle
 from harmony_agent.settings.model import SmbRepository
+from harmony_agent.settings.secret import SecretStr
 from tests.unit.repositories.memory import MemoryRepository
 
 pytestmark = pytest.mark.looptime
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.looptime
 
 def settings(password: str) -> SmbRepository:
     """Settings with this password."""
-    return SmbRepository(server="server", share="share", user="agent", password=password)
+    return SmbRepository(server="server", share="share", user="agent", password=SecretStr(password))
 
 
 @dataclass

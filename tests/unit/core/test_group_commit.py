@@ -1,29 +1,30 @@
 """Many files at once: each whole and on the disk before it has its name, each with its own fate."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from harmony_agent.core.durable import Draft
-from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.core.volume_sync import VolumeSync
 
-Item = tuple[Path, bytes]
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[OpenFolders]:
+    """Those of the test; one that is missing is not made."""
+    folders = OpenFolders(tmp_path)
+    yield folders
+    folders.close()
 
 
-def begin(item: Item) -> Draft:
-    """A draft with the item's content."""
-    path, data = item
-    draft = Draft(path, mode=0o600)
-    draft.write(data)
-    return draft
-
-
-def written(draft: Draft) -> os.stat_result:
-    """What lies there."""
-    return draft.written
+def create(folders: OpenFolders, files: Mapping[str, bytes]) -> list[Made | Exception]:
+    """Make files with these contents."""
+    new = [NewFile(path, data, 0o640) for path, data in files.items()]
+    return create_together(new, folders, VolumeSync())
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -31,49 +32,60 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_every_file_is_made_and_described_as_it_lies_there(tmp_path: Path) -> None:
-    """The outcomes are in order, and nothing is left beside."""
+def test_every_file_is_made_and_described_as_it_lies_there(
+    tmp_path: Path, folders: OpenFolders
+) -> None:
+    """The outcomes are in order, permissions are those asked for, and nothing is left beside."""
     (tmp_path / "deep").mkdir()
-    items = [(tmp_path / "a", b"1"), (tmp_path / "deep/b", b"22"), (tmp_path / "c", b"")]
-    outcomes = create_together(items, begin, Draft.put_new, written, VolumeSync())
-    for (path, data), outcome in zip(items, outcomes, strict=True):
-        assert isinstance(outcome, os.stat_result)
-        found = path.stat()
-        assert (outcome.st_ino, outcome.st_mtime_ns) == (found.st_ino, found.st_mtime_ns)
-        assert outcome.st_size == len(data)
-    assert everything(tmp_path) == {"a": b"1", "deep/b": b"22", "c": b""}
+    files = {"a": b"1", "deep/b": b"22", "c": b""}
+    old = os.umask(0o077)
+    try:
+        outcomes = create(folders, files)
+    finally:
+        os.umask(old)
+    for (path, data), outcome in zip(files.items(), outcomes, strict=True):
+        assert isinstance(outcome, Made)
+        found = (tmp_path / path).stat()
+        assert outcome == (found.st_ino, len(data), found.st_mtime_ns, found.st_ctime_ns)
+        assert found.st_mode & 0o777 == 0o640
+    assert everything(tmp_path) == files
 
 
-def test_one_that_fails_fails_alone(tmp_path: Path) -> None:
-    """A name that is taken, and a folder that is missing, are told where they belong."""
+def test_one_that_fails_fails_alone(tmp_path: Path, folders: OpenFolders) -> None:
+    """A name that is taken, a folder that is missing, and a link are told where they belong."""
     (tmp_path / "taken").write_bytes(b"theirs")
-    items = [(tmp_path / name, b"ours") for name in ("a", "taken", "missing/b", "c")]
-    outcomes = create_together(items, begin, Draft.put_new, written, VolumeSync())
-    kinds = [type(outcome) for outcome in outcomes]
-    assert kinds == [os.stat_result, FileExistsError, FileNotFoundError, os.stat_result]
+    (tmp_path / "link").symlink_to("/tmp")
+    paths = ("a", "taken", "missing/b", "link/b", "c")
+    outcomes = create(folders, dict.fromkeys(paths, b"ours"))
+    assert [type(outcome) for outcome in outcomes] == [
+        Made,
+        FileExistsError,
+        FileNotFoundError,
+        NotADirectoryError,
+        Made,
+    ]
     assert everything(tmp_path) == {"a": b"ours", "taken": b"theirs", "c": b"ours"}
 
 
 def test_no_file_has_its_name_before_all_are_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Content first, names second, directories last; one sync for each file and directory."""
     steps: list[str] = []
-    fsync = os.fsync
+    fsync, link = os.fsync, os.link
 
     def synced(handle: int) -> None:
-        steps.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        steps.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         fsync(handle)
 
-    def place(draft: Draft) -> None:
-        steps.append(f"placed {draft.target.name}")
-        draft.put_new()
+    def linked(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        steps.append(f"placed {target}")
+        link(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", synced)
-    create_together(
-        [(tmp_path / "a", b"1"), (tmp_path / "b", b"2")], begin, place, written, VolumeSync()
-    )
-    assert [Path(step).name.partition("tmp-")[0] for step in steps] == [
+    monkeypatch.setattr(os, "link", linked)
+    create(folders, {"a": b"1", "b": b"2"})
+    assert [step.partition("tmp-")[0] for step in steps] == [
         ".harmony-agent-",
         ".harmony-agent-",
         "placed a",
@@ -83,7 +95,7 @@ def test_no_file_has_its_name_before_all_are_on_the_disk(
 
 
 def test_a_disk_that_fails_leaves_no_file_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be synced never gets its name."""
 
@@ -91,23 +103,56 @@ def test_a_disk_that_fails_leaves_no_file_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    outcomes = create_together(
-        [(tmp_path / "a", b"1")], begin, Draft.put_new, written, VolumeSync()
-    )
+    outcomes = create(folders, {"a": b"1"})
     assert isinstance(outcomes[0], OSError)
     assert everything(tmp_path) == {}
 
 
+def test_a_disk_that_takes_only_a_part_is_asked_again(
+    tmp_path: Path, folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """write(2) may write less than it was given: no file is cut short by that."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
+    outcomes = create(folders, {"a": b"ten  bytes"})
+    assert isinstance(outcomes[0], Made)
+    assert everything(tmp_path) == {"a": b"ten  bytes"}
+
+
 def test_a_name_that_may_be_lost_again_is_a_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the directory's sync nobody may rely on the file."""
 
-    def broken(_: Path) -> None:
+    def broken(_: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("harmony_agent.core.group_commit.sync_directory", broken)
-    outcomes = create_together(
-        [(tmp_path / "a", b"1")], begin, Draft.put_new, written, VolumeSync()
-    )
+    monkeypatch.setattr(folders, "sync", broken)
+    outcomes = create(folders, {"a": b"1"})
     assert isinstance(outcomes[0], OSError)
+
+
+def test_without_hard_links_a_name_is_looked_for_and_taken_alone(
+    tmp_path: Path, folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller's lock is held for just that step, and a name that is taken stays as it is."""
+    (tmp_path / "taken").write_bytes(b"theirs")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    seen: list[str] = []
+
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        seen.append(f"before: {sorted(everything(tmp_path).values())}")
+        yield
+        seen.append("after")
+
+    monkeypatch.setattr(os, "link", no_links)
+    new = [NewFile(path, b"ours", 0o600) for path in ("a", "taken", "dangling")]
+    outcomes = create_together(new, folders, VolumeSync(), alone)
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Made, FileExistsError, FileExistsError]
+    assert len(seen) == 4, "once for each, left in order only where the name was free"
+    assert everything(tmp_path) == {"a": b"ours", "taken": b"theirs"}

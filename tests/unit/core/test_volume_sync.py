@@ -3,13 +3,14 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from harmony_agent.core import volume_sync
-from harmony_agent.core.durable import Draft
-from harmony_agent.core.group_commit import create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.core.volume_sync import VolumeSync, kind_of_volume
 
 MOUNTS = """\
@@ -53,96 +54,103 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def drafts(tmp_path: Path) -> Iterator[Callable[[int], list[Draft]]]:
-    """Makes so many drafts."""
-    made: list[Draft] = []
+def handles(tmp_path: Path) -> Iterator[Callable[[int], list[int]]]:
+    """Opens so many new files."""
+    opened: list[int] = []
 
-    def make(number: int) -> list[Draft]:
-        new = [Draft(tmp_path / f"{len(made)}-{index}", mode=0o600) for index in range(number)]
-        made.extend(new)
-        return new
+    def make(number: int) -> list[int]:
+        first = len(opened)
+        for index in range(first, first + number):
+            opened.append(os.open(tmp_path / str(index), os.O_WRONLY | os.O_CREAT))  # noqa: PERF401 - each is closed, also if the next fails
+        return opened[first:]
 
     yield make
-    for draft in made:
-        draft.discard()
+    for handle in opened:
+        os.close(handle)
 
 
-def test_many_files_cost_one_sync(disk: Disk, drafts: Callable[[int], list[Draft]]) -> None:
+def create_many(
+    tmp_path: Path, disk: Disk, alone: Callable[[], AbstractContextManager[object]]
+) -> list[Made | Exception]:
+    """Twenty files in one go."""
+    folders = OpenFolders(tmp_path)
+    new = [NewFile(str(number), b"x", 0o600) for number in range(20)]
+    try:
+        return create_together(new, folders, VolumeSync(clock=lambda: disk.now), alone)
+    finally:
+        folders.close()
+
+
+def test_many_files_cost_one_sync(disk: Disk, handles: Callable[[int], list[int]]) -> None:
     """The volume is synced once instead of each of them."""
-    assert VolumeSync(clock=lambda: disk.now).sync(drafts(50)) == [None] * 50
+    assert VolumeSync(clock=lambda: disk.now).sync(handles(50)) == [None] * 50
     assert (disk.volumes, disk.files) == (1, 0)
 
 
 def test_few_files_do_not_wait_for_what_others_write(
-    disk: Disk, drafts: Callable[[int], list[Draft]]
+    disk: Disk, handles: Callable[[int], list[int]]
 ) -> None:
     """A single change in the daily round is synced for itself."""
-    assert VolumeSync(clock=lambda: disk.now).sync(drafts(3)) == [None] * 3
+    assert VolumeSync(clock=lambda: disk.now).sync(handles(3)) == [None] * 3
     assert (disk.volumes, disk.files) == (0, 3)
 
 
 def test_a_volume_where_it_is_not_sound_is_synced_file_by_file(
-    disk: Disk, drafts: Callable[[int], list[Draft]], monkeypatch: pytest.MonkeyPatch
+    disk: Disk, handles: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Network file systems, and kernels that hide errors."""
     monkeypatch.setattr(volume_sync, "_is_sound", lambda _: False)
-    assert VolumeSync(clock=lambda: disk.now).sync(drafts(50)) == [None] * 50
+    assert VolumeSync(clock=lambda: disk.now).sync(handles(50)) == [None] * 50
     assert (disk.volumes, disk.files) == (0, 50)
 
 
 def test_a_busy_volume_is_left_alone_for_a_minute(
-    disk: Disk, drafts: Callable[[int], list[Draft]]
+    disk: Disk, handles: Callable[[int], list[int]]
 ) -> None:
     """What others write there must not slow down every batch."""
     volume = VolumeSync(clock=lambda: disk.now)
     disk.takes = 5.0
-    volume.sync(drafts(50))
+    volume.sync(handles(50))
     disk.now += 50
-    volume.sync(drafts(50))
+    volume.sync(handles(50))
     assert (disk.volumes, disk.files) == (1, 50)
     disk.now += 20
-    volume.sync(drafts(50))
+    volume.sync(handles(50))
     assert (disk.volumes, disk.files) == (2, 50)
 
 
 def test_a_volume_that_fails_gives_no_file_its_name(disk: Disk, tmp_path: Path) -> None:
     """Nobody knows which of them is lost, so none is there."""
     disk.fails = True
-    outcomes = create_together(
-        [tmp_path / str(number) for number in range(20)],
-        lambda path: Draft(path, mode=0o600),
-        Draft.put_new,
-        lambda draft: draft.written,
-        VolumeSync(clock=lambda: disk.now),
-    )
+    outcomes = create_many(tmp_path, disk, nullcontext)
     assert all(isinstance(outcome, OSError) for outcome in outcomes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_file_has_its_name_before_the_volume_is_synced(disk: Disk, tmp_path: Path) -> None:
+def test_no_file_has_its_name_before_the_volume_is_synced(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Content first, names second, the folder last."""
     placed: list[tuple[int, int]] = []
 
-    def place(draft: Draft) -> None:
-        placed.append((disk.volumes, disk.files))
-        draft.put_new()
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    outcomes = create_together(
-        [tmp_path / str(number) for number in range(20)],
-        lambda path: Draft(path, mode=0o600),
-        place,
-        lambda draft: draft.written,
-        VolumeSync(clock=lambda: disk.now),
-    )
-    assert all(isinstance(outcome, os.stat_result) for outcome in outcomes)
+    def placing() -> AbstractContextManager[object]:
+        placed.append((disk.volumes, disk.files))
+        return nullcontext()
+
+    monkeypatch.setattr(os, "link", no_links)
+    outcomes = create_many(tmp_path, disk, placing)
+    assert all(isinstance(outcome, Made) for outcome in outcomes)
     assert placed == [(1, 0)] * 20
     assert disk.files == 1
 
 
-def test_the_kernel_takes_the_call(drafts: Callable[[int], list[Draft]]) -> None:
+def test_the_kernel_takes_the_call(handles: Callable[[int], list[int]]) -> None:
     """The real one; a handle that is none is an error."""
-    (draft,) = drafts(1)
-    volume_sync._syncfs(draft.fileno())
+    (handle,) = handles(1)
+    volume_sync._syncfs(handle)
     with pytest.raises(OSError, match="Bad file descriptor"):
         volume_sync._syncfs(-1)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from pydantic import SecretBytes, SecretStr
 
 from fixtures.cleo import LicenseService, TicketService
 from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
@@ -15,6 +14,7 @@ from harmony_agent.license.client import Exchange, TicketClient, VerificationCli
 from harmony_agent.license.verifier import Services
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.settings.model import LicenseSettings
+from harmony_agent.settings.secret import SecretBytes, SecretStr
 
 START = 1_900_000_000.0
 """A wall clock time to begin tests at, in seconds since 1970."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import SecretStr
 
 from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.core.threads import Workers
@@ -16,6 +15,7 @@ from harmony_agent.license.clock import Meter, Moment
 from harmony_agent.license.identity import identify
 from harmony_agent.license.keeper import RECORD_PATH, Memory, RecordKeeper
 from harmony_agent.license.record import EMPTY, Outage, OutageKind, Record, Rejection, Success
+from harmony_agent.settings.secret import SecretStr
 from tests.unit.license.support import START, MemoryRepository, license_settings
 
 NOW = START + 1000.0
@@ -188,7 +188,7 @@ async def test_a_state_directory_that_cannot_be_used_does_not_stop_the_judgement
 
 def test_the_record_shows_neither_code_nor_key() -> None:
     """The identity's repr may end in a log."""
-    settings = license_settings().model_copy(update={"verification_code": SecretStr("code-4711")})
+    settings = replace(license_settings(), verification_code=SecretStr("code-4711"))
     identity = identify(settings)
     assert "code-4711" not in repr(identity)
     assert replace(identity).sign({}) == identity.sign({})

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.license.loop import LicenseLoop, LicenseOver
@@ -17,6 +16,7 @@ from harmony_agent.license.smtp import PostOffice
 from harmony_agent.lifecycle.health import Health, Level
 from harmony_agent.lifecycle.signals import ExitSignal
 from harmony_agent.settings.model import LicenseSettings, MailSettings
+from harmony_agent.settings.secret import SecretStr
 from tests.unit.license.support import Cleo, LoopClock, MemoryRepository, license_settings
 
 DAY = 86400.0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harmony_agent.core.errors import Refused
 from harmony_agent.core.redaction import conceal
 from harmony_agent.license.classify import Fault
-from harmony_agent.license.mail import Facts, compose
+from harmony_agent.license.mail import Facts
+from harmony_agent.license.message import compose
 from harmony_agent.license.record import Outage, OutageKind
 from harmony_agent.settings.smtp_url import SmtpAddress, parse_smtp_url
 from tests.unit.license.support import START

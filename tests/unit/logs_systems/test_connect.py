@@ -8,12 +8,13 @@ import pytest
 
 from harmony_agent.logs.systems.connect import connect
 from harmony_agent.settings.model import DatadogLogSystem
+from harmony_agent.settings.properties import build
 
 
 async def test_batch_count_is_an_upper_bound(tmp_path: Path) -> None:
     """Upstream's 10,000 is cut to what the intake takes; less is obeyed."""
     for given, limit in ((10_000, 1000), (50, 50)):
-        settings = DatadogLogSystem.model_validate({"apiKey": "dd-api-key", "batchCount": given})
+        settings = build(DatadogLogSystem, {"apiKey": "dd-api-key", "batchCount": given})
         system = connect(settings, node="n", state_dir=tmp_path, ca_bundle=None)
         await system.close()
         assert system.limits.entries == limit

@@ -7,11 +7,11 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from harmony_agent.core.errors import Refused
 from harmony_agent.repositories.connect import connect, missing_extra
 from harmony_agent.settings import model
+from harmony_agent.settings.secret import SecretStr
 
 _SDKS = ("azure.identity", "google.auth", "smbclient", "harmony_agent.repositories.http_client")
 
@@ -20,10 +20,10 @@ def test_a_file_repository_imports_no_sdk() -> None:
     """Memory is paid for in every pod."""
     code = f"""
 import sys
-from pathlib import Path
+from pathlib import PurePosixPath
 from harmony_agent.repositories.connect import connect, missing_extra
 from harmony_agent.settings import model
-connect(model.FileRepository(root="/"), "S", ca_bundle=None)
+connect(model.FileRepository(root=PurePosixPath("/")), "S", ca_bundle=None)
 for kind in ("file", "smb", "s3", "azureblob", "gcpbucket"):
     missing_extra(kind)
 print([name for name in {_SDKS!r} if name in sys.modules])

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import REGISTRY
 
-from harmony_agent.core.errors import Absent, Refused, Unavailable
+from harmony_agent.core.errors import Absent, PreconditionFailed, Refused, Unavailable
 from harmony_agent.repositories.handle import Handle
+from harmony_agent.repositories.interface import Content
 from tests.unit.repositories.memory import MemoryRepository
 
 
@@ -30,6 +31,34 @@ async def test_operations_are_counted_by_result() -> None:
         await handle.read("b")
     assert counted("counting", "create", "ok") == 1
     assert counted("counting", "read", "absent") == 1
+
+
+async def test_of_many_files_at_once_each_is_counted() -> None:
+    """By its own result: those that were made, and the one whose name was taken."""
+    handle = Handle("many", MemoryRepository())
+    await handle.create("b", b"theirs")
+    made = await handle.create_all([(name, b"ours") for name in "abc"])
+    assert [type(each) for each in made] == [str, PreconditionFailed, str]
+    found = await handle.read_all(["a", "b", "d"])
+    assert [each.data for each in found if isinstance(each, Content)] == [b"ours", b"theirs"]
+    assert isinstance(found[2], Absent)
+    assert counted("many", "create_all", "ok") == 2
+    assert counted("many", "create_all", "precondition") == 1
+    assert counted("many", "read_all", "absent") == 1
+
+
+@pytest.mark.looptime
+async def test_many_files_that_fail_at_once_are_one_failure_of_the_backend() -> None:
+    """It is not taken for down before as many calls failed as with single files."""
+    backend = MemoryRepository()
+    handle = Handle("failing", backend, clock=asyncio.get_running_loop().time)
+    backend.before = down
+    for _ in range(4):
+        assert all(isinstance(e, Unavailable) for e in await handle.create_all([("a", b"")] * 20))
+    assert len(backend.operations) == 80
+    await handle.create_all([("a", b"")])
+    with pytest.raises(Unavailable, match="it is asked again in"):
+        await handle.create_all([("a", b"")])
 
 
 @pytest.mark.looptime

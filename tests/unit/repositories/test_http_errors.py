@@ -2,12 +2,11 @@
 
 import ssl
 
-import h11
 import pytest
 
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
+from harmony_agent.repositories.http_answer import Head, NotHttp
 from harmony_agent.repositories.http_client import Unreached
-from harmony_agent.repositories.http_connection import Head
 from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
 from harmony_agent.repositories.http_proxy import ProxyError
 
@@ -19,7 +18,7 @@ from harmony_agent.repositories.http_proxy import ProxyError
         (ProxyError("the proxy p:1 answered 407"), Unavailable, "the proxy p:1 answered 407"),
         (ssl.SSLCertVerificationError("bad"), Refused, "is not trusted"),
         (ConnectionResetError("cut"), OutcomeUnknown, "closed the connection"),
-        (h11.RemoteProtocolError("SSH-2.0"), OutcomeUnknown, "does not speak HTTP"),
+        (NotHttp("SSH-2.0"), OutcomeUnknown, "does not speak HTTP"),
         (OSError(101, "Network is unreachable"), Unavailable, "Network is unreachable"),
         (KeyError("etag"), OutcomeUnknown, "KeyError"),
     ],

@@ -24,7 +24,7 @@ def test_each_usual_variable_is_known(monkeypatch: pytest.MonkeyPatch, name: str
     """In both cases, and the one for all schemes."""
     monkeypatch.setenv(name, "http://proxy.example.com:3128")
     found = proxy_for("https", "s3.example.com")
-    assert found == Proxy("proxy.example.com", 3128, secure=False, headers=())
+    assert found == Proxy("proxy.example.com", 3128, secure=False, headers={})
 
 
 def test_a_proxy_may_want_a_login_and_tls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_a_proxy_may_want_a_login_and_tls(monkeypatch: pytest.MonkeyPatch) -> No
     found = proxy_for("https", "s3.example.com")
     assert found is not None
     assert (found.port, found.secure) == (443, True)
-    assert found.headers == (("proxy-authorization", "Basic bWU6cEBzcw=="),)
+    assert found.headers == {"proxy-authorization": "Basic bWU6cEBzcw=="}
 
 
 def test_no_proxy_names_hosts_that_are_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from harmony_agent.repositories.s3 import address
 from harmony_agent.settings.model import S3Repository
+from harmony_agent.settings.properties import build
 
 
 @pytest.mark.parametrize(
@@ -35,5 +36,5 @@ def test_the_bucket_stands_where_it_can(
     changes: dict[str, Any], region: str, expected: tuple[str, str]
 ) -> None:
     """In the host name, else in the path: certificates and addresses have no sub-domains."""
-    settings = S3Repository(**({"bucket": "harmony"} | changes))
+    settings = build(S3Repository, {"bucket": "harmony"} | changes)
     assert address(settings, region) == expected

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.samples import write_secrets
-from harmony_agent.settings import Settings, SettingsError, load, values
-from harmony_agent.settings.report import Report
+from harmony_agent.settings import values
+from harmony_agent.settings.load import load
+from harmony_agent.settings.model import Settings
+from harmony_agent.settings.report import Report, SettingsError
 from harmony_agent.settings.variables import VARIABLES, read_environment
 
 

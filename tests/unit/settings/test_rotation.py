@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.samples import write_secrets
-from harmony_agent.settings import Settings
+from harmony_agent.settings.model import Settings
 from harmony_agent.settings.rotation import watch_secrets
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fixtures.samples import DATADOG, GCP_KEY, REPOSITORIES, SPLUNK, write_secrets
-from harmony_agent.settings import Settings, SettingsError, load
+from harmony_agent.settings.load import load
 from harmony_agent.settings.model import (
     AzureBlobRepository,
     DatadogLogSystem,
@@ -17,9 +17,11 @@ from harmony_agent.settings.model import (
     GcpBucketRepository,
     LocalLogSystem,
     S3Repository,
+    Settings,
     SmbRepository,
     SplunkLogSystem,
 )
+from harmony_agent.settings.report import SettingsError
 from harmony_agent.settings.secret_files import KNOWN, fingerprint
 
 SECRETS = ("s3-secret-key", "smb-password", "azure-key", "example-private-key", "dd-api-key",
@@ -210,6 +212,19 @@ def test_mail_settings_come_from_system_settings_and_yield_to_the_environment(
         (
             {"cleo_config_repo": "type: smb\nconnectorProperties:\n  sharePath: /x"},
             ["//server/share"],
+        ),
+        (
+            {"cleo_config_repo": "type: smb\nrootPath: [a]\nconnectorProperties:\n"
+                                 "  sharePath: //s/d"},
+            ["rootPath", "single value"],
+        ),
+        (
+            {"cleo_config_repo": "type: smb\nconnectorProperties:\n  domain: d"},
+            ["connectorProperties.sharePath: is missing", "//server/share", "userName: is missing"],
+        ),
+        (
+            {"cleo_config_repo": "type: s3\nconnectorProperties:\n  bucket: b\n  pathStyle: [on]"},
+            ["connectorProperties.pathStyle", "single value"],
         ),
         (
             {"cleo_config_repo": "type: s3\nconnectorProperties:\n  bucket: <bucket>"},

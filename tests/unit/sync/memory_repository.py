@@ -26,7 +26,8 @@ class MemoryRepository(Repository):
     change `files` as a foreign writer would; `overwriting` with the path and the content that a
     `replace` or `delete` is about to end, once its precondition holds. Writes for which
     `loses_answer` says so take effect and then raise OutcomeUnknown. With `down` everything
-    raises Unavailable. Names that hold one of the letters `forbidden` are Unsupported.
+    raises Unavailable. `in_one_go` is how many small files it takes together. Names that hold one
+    of the letters `forbidden` are Unsupported.
     """
 
     kind: ClassVar[str] = "memory"
@@ -36,6 +37,7 @@ class MemoryRepository(Repository):
         self.calls: list[tuple[str, str]] = []
         self.down = False
         self.folding = False
+        self.in_one_go = 1
         self.forbidden = ""
         self.delay = 0.0
         self.before: Callable[[str, str], None] = lambda operation, path: None
@@ -47,6 +49,11 @@ class MemoryRepository(Repository):
     def folds_case(self) -> bool:
         """See Repository."""
         return self.folding
+
+    @property
+    def together(self) -> int:
+        """See Repository."""
+        return self.in_one_go
 
     def _check(self, path: str) -> None:
         super()._check(path)

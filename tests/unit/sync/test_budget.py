@@ -39,3 +39,39 @@ async def test_a_transfer_that_fails_or_is_cancelled_gives_its_share_back() -> N
         waiting.cancel()
     async with asyncio.timeout(1), budget.take(10):
         pass
+
+
+@pytest.mark.looptime
+async def test_who_comes_first_is_served_first() -> None:
+    """Small ones do not pass by a large one for ever; one that gives up is in nobody's way."""
+    budget = Budget(10)
+    order: list[int] = []
+
+    async def transfer(size: int) -> None:
+        async with budget.take(size):
+            order.append(size)
+            await asyncio.sleep(1)
+
+    tasks = []
+    for size in (6, 9, 8, 4, 3):
+        tasks.append(asyncio.create_task(transfer(size)))
+        await asyncio.sleep(0)
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [6, 9, 4, 3]
+    async with asyncio.timeout(1), budget.take(10):
+        pass
+
+
+@pytest.mark.looptime
+async def test_who_is_cancelled_in_the_moment_of_the_grant_gives_it_back() -> None:
+    """The bytes are granted before the waiting task learns of it: they must not get lost."""
+    budget = Budget(10)
+    async with budget.take(10):
+        waiting = asyncio.create_task(budget.take(10).__aenter__())
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(1), budget.take(10):
+        pass

@@ -15,6 +15,7 @@ from harmony_agent.core.errors import (
     Unavailable,
     Unsupported,
 )
+from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.sync.files import HomeFiles, local_errors
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import CHUNK
@@ -70,7 +71,7 @@ def test_without_hard_links_nothing_is_overwritten_either(
 ) -> None:
     """Volumes that know no links get a check and a rename."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -119,12 +120,12 @@ def test_an_edit_in_the_moment_of_arrival_is_seen(
     otherwise than what lies there, so that the next look finds the edit."""
     target = files.home / "a.xml"
 
-    def edited(_: Path) -> None:
+    def edited(*_: object) -> None:
         with target.open("r+b") as file:
             file.write(b"edited by Harmony")
 
     monkeypatch.setattr("harmony_agent.sync.files.sync_directory", edited)
-    monkeypatch.setattr("harmony_agent.core.group_commit.sync_directory", edited)
+    monkeypatch.setattr(OpenFolders, "sync", edited)
     if how == "new":
         arrived = create(files, "a.xml", b"theirs")
     else:

@@ -99,9 +99,9 @@ class World:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(step, max_size=25))
+@given(st.lists(step, max_size=25), st.sampled_from([1, 3]))
 def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
-    history: History,
+    history: History, in_one_go: int
 ) -> None:
     """Home is as Harmony left it, the repository holds all of it (and what a stranger added), and
     no stranger's version was overwritten without being kept."""
@@ -110,6 +110,7 @@ def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
         asyncio.Runner(loop_factory=looptime.new_event_loop) as runner,
     ):
         world = World(Path(folder))
+        world.bench.repository.in_one_go = in_one_go
         runner.run(world.live(history))
         home, there = world.bench.owned(), world.bench.repository.owned()
         assert {path: home.get(path) for path in world.written} == world.written

@@ -44,6 +44,7 @@ class SharedRepository(MemoryRepository):
         super().__init__()
         self.files = shared.files
         self._tokens = shared._tokens
+        self.in_one_go = shared.in_one_go
 
 
 class Node:
@@ -209,8 +210,8 @@ async def live(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(step, max_size=25))
-def test_whatever_happens_all_agree_and_nothing_is_lost(history: History) -> None:
+@given(st.lists(step, max_size=25), st.sampled_from([1, 3]))
+def test_whatever_happens_all_agree_and_nothing_is_lost(history: History, in_one_go: int) -> None:
     """After quiet each node's files are the repository's (or held by the guard over deletes); no
     node ever ended a version in the repository that was never in its home; no version is lost."""
     with (
@@ -218,6 +219,7 @@ def test_whatever_happens_all_agree_and_nothing_is_lost(history: History) -> Non
         asyncio.Runner(loop_factory=looptime.new_event_loop) as runner,
     ):
         shared, faults = MemoryRepository(), Faults()
+        shared.in_one_go = in_one_go
 
         async def whole() -> tuple[list[Node], set[bytes]]:
             nodes = [Node(Path(folder, f"n{n}"), SharedRepository(shared), faults) for n in NODES]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_agent.core.errors import Absent, PreconditionFailed, Unavailable
+from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed, Unavailable
 from harmony_agent.repositories.interface import Content
 from harmony_agent.repositories.token import Token
 from harmony_agent.sync.conflicts import ConflictStore
@@ -105,6 +105,48 @@ async def test_nothing_unexpected_is_replaced(ends: Ends, data: bytes) -> None:
         await ends.transfers.exchange("certs/a", remote, stale, keep=False)
     assert ends.repository.owned() == {"certs/a": data + b"theirs"}
     assert ends.files() == {"certs/a": data}
+
+
+async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -> None:
+    """What is no longer what the caller believes is left alone, here and there; the others move."""
+    names = ("certs/a", "certs/changed", "certs/gone", "certs/taken", "certs/b")
+    files = [(name, ends.here(name, SMALL)) for name in names]
+    ends.here("certs/changed", b"other")
+    (ends.home / "certs/gone").unlink()
+    ends.there("certs/taken", b"theirs")
+    sent = await ends.transfers.send_all(files, at_once)
+    assert [type(each) for each in sent] == [
+        str,
+        PreconditionFailed,
+        Absent,
+        PreconditionFailed,
+        str,
+    ]
+    assert ends.repository.owned() == {
+        "certs/a": SMALL,
+        "certs/b": SMALL,
+        "certs/taken": b"theirs",
+    }
+
+    ends.there("certs/new", SMALL)
+    fetched = await ends.transfers.fetch_all(["certs/new", "certs/missing", "certs/a"], ignored)
+    local, *others = fetched
+    assert not isinstance(local, AgentError)
+    status = (ends.home / "certs/new").stat()
+    assert local[0] == LocalFile(digest(SMALL), 5, status.st_mtime_ns, status.st_ino)
+    assert local[1] == ends.repository.files["certs/new"].token
+    assert [type(each) for each in others] == [Absent, PreconditionFailed]
+    assert sum(ends.moved) == 5 * len(SMALL)
+
+
+async def test_nothing_is_asked_for_in_vain(ends: Ends) -> None:
+    """Of a convoy of which nothing can travel the other side hears nothing."""
+    gone = ends.here("certs/a", SMALL)
+    (ends.home / "certs/a").unlink()
+    assert isinstance((await ends.transfers.send_all([("certs/a", gone)], at_once))[0], Absent)
+    assert ends.repository.calls == []
+    assert isinstance((await ends.transfers.fetch_all(["certs/a"], ignored))[0], Absent)
+    assert ends.files() == {}
 
 
 async def test_a_large_file_that_changes_while_it_is_sent_is_not_sent(ends: Ends) -> None:
