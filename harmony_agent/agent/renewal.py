@@ -70,8 +70,10 @@ class Renewal:
             except (AgentError, OSError) as error:  # OSError: a CA bundle that can't be read
                 self._tell(error)
                 asked = error.retry_after if isinstance(error, Unavailable) else None
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes with the news.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), backoff.next(asked))
+                    async with asyncio.timeout(backoff.next(asked)):
+                        await self._news.wait()
             else:
                 self._used = wanted
                 log.info("the %s repository uses the new settings", self._name)

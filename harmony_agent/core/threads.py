@@ -41,6 +41,7 @@ class Workers:
             raise OutcomeUnknown(f"{self._name}: no answer within {limit:g} s") from error
 
         except asyncio.CancelledError:
+            future.add_done_callback(_forget)  # shield looks at it no longer
             task = asyncio.current_task()
             if future.cancelled() and task is not None and not task.cancelling():
                 raise Unavailable(f"{self._name} is closed") from None

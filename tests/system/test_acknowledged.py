@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fixtures.demo_backends import secret
+from fixtures.servers.azurite import Azurite
+from fixtures.servers.gcs import Gcs
 from fixtures.servers.process import Server
 from fixtures.servers.samba import Samba
 from fixtures.servers.seaweedfs import SeaweedFs
@@ -17,7 +20,14 @@ from harmony_agent.core.errors import Unavailable
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.layout import LEASE
 from harmony_agent.settings import model
-from tests.integration.repositories.backends import s3_settings, smb_settings
+from tests.integration.repositories.backends import (
+    KINDS,
+    azure_settings,
+    gcs_settings,
+    s3_settings,
+    smb_settings,
+)
+from tests.integration.sync.pod import secret_of
 from tests.system.agent_process import AgentProcess, Layout, eventually
 
 pytestmark = pytest.mark.server
@@ -31,32 +41,28 @@ _PUSHED = re.compile(
 )
 
 
-@pytest.fixture(params=("smb", "s3"))
-def runtime(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[Server, model.Repository, str]]:
-    """A server of this test's own, and the runtime repository on it: settings and secret file."""
-    if request.param == "smb":
-        with Samba(tmp_path / "samba") as samba:
-            text = secret(
-                "smb",
-                sharePath=f"//{samba.host}/{samba.share}",
-                port=samba.port,
-                userName=samba.user,
-                userPassword=samba.password,
-            )
-            yield samba, smb_settings(samba), text
-    else:
-        with SeaweedFs(tmp_path / "seaweedfs") as weed:
-            text = secret(
-                "s3",
-                bucket=weed.bucket,
-                endpoint=weed.endpoint,
-                pathStyle="on",
-                accessKey=weed.access_key,
-                secretAccessKey=weed.secret_key,
-            )
-            yield weed, s3_settings(weed), text
+_SERVERS: dict[str, tuple[Callable[[Path], Server], Callable[..., model.Repository]]] = {
+    "smb": (Samba, smb_settings),
+    "s3": (SeaweedFs, s3_settings),
+    "azureblob": (partial(Azurite, durable=True), azure_settings),
+    "gcpbucket": (partial(Gcs, anonymous=False), gcs_settings),
+}
+
+
+Runtime = tuple[Server | None, model.Repository, str]
+
+
+@pytest.fixture(params=KINDS)
+def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
+    """A server of this test's own, none for a volume, and the runtime repository on it: settings
+    and secret file."""
+    if request.param == "file":
+        (volume := tmp_path / "volume").mkdir()
+        yield None, model.FileRepository(root=str(volume)), secret("file", rootPath=volume)
+        return
+    make, settings = _SERVERS[request.param]
+    with make(tmp_path / "server") as server:
+        yield server, settings(server), secret_of(server)
 
 
 def receive(layout: Layout, numbers: range) -> dict[str, bytes]:
@@ -92,7 +98,7 @@ async def forget_lease(settings: model.Repository, layout: Layout) -> None:
 
 
 def test_acknowledged_message_ids_survive_agent_disk_and_server(
-    runtime: tuple[Server, model.Repository, str], tmp_path: Path
+    runtime: Runtime, tmp_path: Path
 ) -> None:
     """All three are lost in one moment, in the middle of further pushes: the next pod of that name
     has every ID that was reported as pushed before Harmony may start, and none of them half."""
@@ -106,11 +112,13 @@ def test_acknowledged_message_ids_survive_agent_disk_and_server(
         more = receive(layout, range(IDS, 2 * IDS))
         eventually(lambda: pushed(agent) > IDS, 60, "further IDs on their way")
         agent.kill()
-        server.kill()
+        if server is not None:
+            server.kill()
     for lost in (layout.home, layout.state, layout.signals):
         shutil.rmtree(lost)
     layout.home.mkdir()
-    server.start()
+    if server is not None:
+        server.start()
     asyncio.run(forget_lease(settings, layout))
     with AgentProcess(layout, **MIRROR_ONLY):
         eventually((layout.signals / "ready").exists, 60, "leave for Harmony to start")

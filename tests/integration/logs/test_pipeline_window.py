@@ -100,7 +100,8 @@ async def test_a_stream_stopped_at_random_loses_nothing(tmp_path: Path) -> None:
         running = asyncio.create_task(stream.run())
         await asyncio.sleep(random.uniform(0.01, 0.15))  # a random moment is the point
         running.cancel()
-        await asyncio.wait([running])
+        _, unfinished = await asyncio.wait([running], timeout=30)
+        assert not unfinished, "a canceled stream goes on"
         await stream.close()
         system.closed = False
     last = ScriptedLogSystem()

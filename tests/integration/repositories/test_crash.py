@@ -77,8 +77,9 @@ async def count_and_kill(backend: Backend, after: int) -> int:
     writer = await started(WRITER, backend)
     assert writer.stdout is not None
     accepted = 0
-    for _ in range(after):
-        accepted = int(await writer.stdout.readline())
+    async with asyncio.timeout(60):
+        for _ in range(after):
+            accepted = int(await writer.stdout.readline())
     writer.kill()
     rest = (await writer.communicate())[0].split()
     return int(rest[-1]) if rest else accepted
@@ -114,8 +115,9 @@ async def test_an_upload_that_is_killed_leaves_the_old_version_and_no_rest_for_l
         await repository.create("large", b"old")
         uploader = await started(UPLOADER, backend)
         assert uploader.stdout is not None
-        for _ in range(8):
-            await uploader.stdout.readline()
+        async with asyncio.timeout(60):
+            for _ in range(8):
+                await uploader.stdout.readline()
         uploader.kill()
         await uploader.communicate()
         assert [entry.path for entry in await repository.list()] == ["large"]

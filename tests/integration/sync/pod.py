@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fixtures.demo_backends import secret
+from fixtures.servers.azurite import Azurite
 from fixtures.servers.gcs import Gcs
+from fixtures.servers.process import Server
 from fixtures.servers.samba import Samba
 from fixtures.servers.seaweedfs import SeaweedFs
 from tests.system.agent_process import AgentProcess, Layout
 
-__all__ = ["CAPLESS", "HASTY", "gcs_secret", "new_system", "pod", "s3_secret", "smb_secret"]
-__all__ += ["start"]
+__all__ = ["CAPLESS", "HASTY", "azure_secret", "gcs_secret", "new_system", "pod", "s3_secret"]
+__all__ += ["secret_of", "smb_secret", "start"]
 
 HASTY = (sys.executable, "-m", "tests.integration.sync.hasty_agent")
 CAPLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", *HASTY)
@@ -60,6 +62,31 @@ def s3_secret(server: SeaweedFs, key: str, secret_key: str) -> str:
         pathStyle="on",
         accessKey=key,
         secretAccessKey=secret_key,
+    )
+
+
+def secret_of(server: Server) -> str:
+    """The secret of a repository on this server, used with the account that it comes with."""
+    match server:
+        case Samba():
+            return smb_secret(server, server.share, server.password)
+        case SeaweedFs():
+            return s3_secret(server, server.access_key, server.secret_key)
+        case Azurite():
+            return azure_secret(server, server.access_key)
+        case Gcs():
+            return gcs_secret(server, server.account_key)
+    raise AssertionError(f"no repository is on a {type(server).__name__}")
+
+
+def azure_secret(server: Azurite, key: str) -> str:
+    """The secret of an Azure container that is used with this account key."""
+    return secret(
+        "AzureBlob",
+        storageAccountName=server.account,
+        accessKey=key,
+        container=server.container,
+        endpoint=server.endpoint,
     )
 
 

@@ -1,7 +1,4 @@
-"""The server dies in the middle of the work and comes back: everything arrives, nothing is lost.
-
-Not Google's stand-in: it keeps everything in memory.
-"""
+"""The server dies in the middle of the work and comes back: everything arrives, nothing is lost."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.servers.azurite import Azurite
+from tests.integration.repositories.backends import SERVERS
 from tests.integration.sync.by_wire import (
     FILES,
     LARGE,
@@ -28,9 +26,16 @@ from tests.integration.sync.node import beside_harmony
 pytestmark = [pytest.mark.server, LEFT_OPEN]
 
 
-@pytest.fixture(params=("smb", "s3", "azureblob"))
+@pytest.fixture
+def azurite(tmp_path: Path) -> Iterator[Azurite]:
+    """One that remembers what it acknowledged when it is killed; the others do anyway."""
+    with Azurite(tmp_path / "azurite", durable=True) as server:
+        yield server
+
+
+@pytest.fixture(params=SERVERS)
 def pods(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
-    """Pods of a server that remembers what it has acknowledged."""
+    """Pods that reach their server by a wire."""
     with pods_by_wire(request.param, request, tmp_path) as made:
         yield made
 
@@ -40,15 +45,7 @@ async def crash(pods: Pods) -> None:
     server = pods.backend.server
     assert server is not None
     await eventually(lambda: pods.wire.is_silent, LIMIT)
-    if isinstance(server, Azurite):
-        # It writes its index every few seconds only: killed, it forgets what it acknowledged.
-        ending = asyncio.create_task(asyncio.to_thread(server.stop))
-        while not ending.done():
-            pods.wire.close_connections()  # for which it would wait
-            await asyncio.sleep(0.1)
-    else:
-        await asyncio.to_thread(server.kill)
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(server.restart)
     pods.wire.heal()
 
 

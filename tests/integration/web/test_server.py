@@ -203,7 +203,7 @@ async def test_an_answer_under_way_is_finished_at_the_end(run: Run) -> None:
         await release.wait()
         return {"totalResults": 7, "resources": [], "next": None}
 
-    async with run(search=search) as server, over_tcp(server) as client:
+    async with asyncio.timeout(30), run(search=search) as server, over_tcp(server) as client:
         answer = asyncio.create_task(client.get("/api/logs"))
         await asked.wait()
         stopping = asyncio.create_task(server.stop())
@@ -228,7 +228,7 @@ async def test_an_answer_that_would_take_too_long_is_given_up_at_the_end(
             cancelled.set()
         return {}
 
-    async with run(search=search) as server, over_tcp(server) as client:
+    async with asyncio.timeout(30), run(search=search) as server, over_tcp(server) as client:
         answer = asyncio.create_task(client.get("/api/logs"))
         await asked.wait()
         async with asyncio.timeout(5):

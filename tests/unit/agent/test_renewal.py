@@ -117,6 +117,16 @@ async def test_the_last_secret_counts(bench: Bench) -> None:
     assert bench.server.attempts == attempts
 
 
+async def test_the_end_comes_even_with_news(bench: Bench) -> None:
+    """The agent ends in the moment in which another secret is found: it is not tried any more."""
+    bench.renewal.want(settings("typo"))
+    await asyncio.sleep(3600)
+    bench.renewal.want(settings("another typo"))
+    async with asyncio.timeout(60):
+        await bench.renewal.close()
+    assert "another typo" not in bench.server.made
+
+
 async def test_a_secret_that_is_taken_back_is_forgotten(bench: Bench) -> None:
     """The one in use is wanted again: nothing to do, nothing in trouble."""
     bench.renewal.want(settings("typo"))

@@ -1,7 +1,9 @@
 """Blocking calls in bounded threads."""
 
 import asyncio
+import gc
 import threading
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,31 @@ async def test_cancelling_the_caller_does_not_wait_for_the_call() -> None:
         await task
     release.set()
     workers.close()
+
+
+async def test_a_call_that_fails_after_its_caller_was_cancelled_is_no_news() -> None:
+    """asyncio does not complain of an exception that nobody looked at."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    workers, begun, release = Workers("test", 1), asyncio.Event(), threading.Event()
+
+    def fail() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait()
+        raise KeyError("late")
+
+    task = asyncio.create_task(workers.run(60, fail))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert await workers.run(5, int) == 0  # by then the other call has ended
+    await asyncio.sleep(0)
+    gc.collect()
+    workers.close()
+    assert complaints == []
 
 
 async def test_a_call_whose_turn_never_came_fails_when_the_pool_is_closed() -> None:
