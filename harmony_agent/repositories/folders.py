@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -151,7 +151,7 @@ class FolderRepository(Repository):
 
         async def scan(folder: str) -> Scan:
             async with slots:
-                return await self._run("list", folder, DATA_LIMIT, lambda: self._scan(folder))
+                return await self._scanned(folder)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -159,6 +159,9 @@ class FolderRepository(Repository):
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         return [task.result() for task in tasks]
+
+    async def _scanned(self, folder: str) -> Scan:
+        return await self._run("list", folder, DATA_LIMIT, lambda: self._scan(folder))
 
     async def stat(self, path: str) -> Entry | None:
         """See Repository."""
@@ -249,8 +252,12 @@ class FolderRepository(Repository):
 
     async def _run(self, verb: str, path: str, limit: float, call: Callable[[], T]) -> T:
         """Run a blocking operation, its errors translated."""
+        return await self._told(verb, path, limit, self._workers.run(limit, call))
+
+    async def _told(self, verb: str, path: str, limit: float, work: Awaitable[T]) -> T:
+        """What becomes of `work`, which takes `limit` seconds, its errors translated."""
         try:
-            return await self._workers.run(limit, call)
+            return await work
         except OutcomeUnknown as error:
             self._given_up()
             what = self._what(verb, path)

@@ -1,344 +1,287 @@
-"""An SMB 3 share, by smbprotocol in threads.
+"""An SMB 3 share.
 
-Used directly: fsspec's SMB class shares sessions between accounts, does not heal after a restart of
-the server and reads exclusively. Files are written beside their target and renamed by the server.
-Check and change are one step by a lock file that is held open exclusively; the server frees it when
-the connection ends.
+Files are written beside their target and renamed by the server. Check and change are one step by a
+lock file that is held open exclusively; the server frees it when the connection ends.
+
+What is small goes from asyncio's loop in a packet or two (smb_small.py); what is large, and shares
+that need more (DFS, symbolic links), by smbprotocol in threads (smb_blocking.py). Both go over the
+same connection.
 """
 
 import asyncio
-import contextlib
 import errno
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
 
-import smbclient
-from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBOSError
+from smbprotocol.exceptions import SMBOSError
 from smbprotocol.header import NtStatus
 
 from harmony_agent.core.durable import is_temporary, temporary_name
-from harmony_agent.core.errors import AgentError, PreconditionFailed, Unavailable, Unsupported
-from harmony_agent.repositories.folders import (
-    LOCK_FILE,
-    LOCK_WAIT,
-    FolderRepository,
-    Opened,
-    Scan,
-    Staged,
-    abandoned,
-)
+from harmony_agent.core.errors import AgentError, OutcomeUnknown, Unavailable
+from harmony_agent.repositories.folders import LOCK_FILE, LOCK_WAIT, Scan, abandoned
 from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
-from harmony_agent.repositories.names import check_smb, parents
-from harmony_agent.repositories.smb_connection import SmbConnection
-from harmony_agent.repositories.smb_errors import SESSION_GONE, is_missing, status_of, translate
-from harmony_agent.repositories.smb_files import (
-    Reading,
-    Session,
-    Writing,
+from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT, DATA_LIMIT, data_limit
+from harmony_agent.repositories.smb_blocking import IN_USE, IN_USE_WAIT, RETRY_PAUSE, BlockingSmb
+from harmony_agent.repositories.smb_calls import Calls
+from harmony_agent.repositories.smb_errors import is_missing
+from harmony_agent.repositories.smb_files import SMALL
+from harmony_agent.repositories.smb_messages import Listed
+from harmony_agent.repositories.smb_small import (
+    Draft,
+    find,
+    give_back,
+    is_folder,
+    lock,
     look,
+    make_folder,
     read_small,
-    version,
+    remove,
+    scan,
+    token_of_entry,
 )
-from harmony_agent.repositories.smb_watch import SmbWatch
 from harmony_agent.settings.model import SmbRepository
 
 __all__ = ["SmbConnector"]
 
 T = TypeVar("T")
 
-_RETRY_PAUSE: Final = 0.02  # seconds
-_IN_USE_WAIT: Final = 2.0  # seconds; others read a file for moments only
-_IN_USE: Final = (NtStatus.STATUS_SHARING_VIOLATION, NtStatus.STATUS_ACCESS_DENIED)
 
-
-class SmbConnector(FolderRepository):
+class SmbConnector(BlockingSmb):
     """A folder of a share, with a connection of its own; needs nothing else from `connect`."""
 
-    kind: ClassVar[str] = "smb"
-
     def __init__(self, settings: SmbRepository, folder: str, **_: object) -> None:
-        self._settings = settings
-        self._root = "/".join(part for part in (settings.root / folder).parts if part != "/")
-        self._share = rf"\\{settings.server}\{settings.share}"
-        self._connection = SmbConnection(settings)
-        self._watches: dict[str, SmbWatch] = {}
-        super().__init__()
+        super().__init__(settings, folder)
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
 
-    @property
-    def folds_case(self) -> bool:
+    async def stat(self, path: str) -> Entry | None:
         """See Repository."""
-        return True
+        self._check(path)
+        folder, _, name = path.rpartition("/")
+        look_up = partial(find, folder=self._below(folder), name=name)
+        found = await self._quickly("stat", path, CONTROL_LIMIT, look_up)
+        if found is None:
+            return await super().stat(path)
+        # A file that was renamed from `A` to `a` would look as if `A` still were there as well.
+        return next((_entry(path, e) for e in found if e.name == name and not is_folder(e)), None)
 
-    @property
-    def location(self) -> str:
+    async def read(self, path: str) -> Content:
         """See Repository."""
-        return f"//{self._settings.server}/{self._settings.share}/{self._root}"
+        self._check(path)
+        whole = partial(read_small, path=self._below(path))
+        small = await self._quickly("read", path, DATA_LIMIT, whole)
+        return Content(*small) if small else await super().read(path)
 
-    def _check(self, path: str) -> None:
-        check_smb(path)
-        if is_temporary(path.rpartition("/")[2]) or path == LOCK_FILE:
-            raise Unsupported(f"{path!r} is a name of the agent's own temporary files")
-
-    def _translate(self, error: Exception, what: str) -> AgentError:
-        if status_of(error) in SESSION_GONE:
-            self._given_up()
-        server = f"{self._settings.server}:{self._settings.port}"
-        return translate(error, what, server=server, share=self._settings.share)
-
-    def _unc(self, path: str) -> str:
-        below = "/".join(part for part in (self._root, path) if part)
-        return f"{self._share}\\{below}".replace("/", "\\")
-
-    def _connect(self) -> None:
-        smbclient.stat(self._share, **self._session())
-
-    def _session(self) -> Session:
-        return self._connection.arguments()
-
-    def _given_up(self) -> None:
-        self._connection.give_up()
-
-    async def await_change(self, folder: str, limit: float) -> None:
+    async def create(self, path: str, data: bytes) -> Token:
         """See Repository."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                try:
-                    await self._changed(folder)
-                except AgentError:
-                    await asyncio.sleep(limit)  # the server can't tell at the moment
+        self._check(path)
+        create = partial(self._create_small, path=path, data=data)
+        token = await self._quickly("create", path, data_limit(len(data)), create)
+        return token or await super().create(path, data)
 
-    async def _changed(self, folder: str) -> None:
-        watch = self._watches.setdefault(folder, SmbWatch())
-        loop = asyncio.get_running_loop()
+    async def replace(self, path: str, data: bytes, token: Token) -> Token:
+        """See Repository."""
+        self._check(path)
+        replace = partial(self._replace_small, path=path, data=data, token=token)
+        new = await self._quickly("replace", path, data_limit(len(data)), replace)
+        return new or await super().replace(path, data, token)
 
-        def arm() -> asyncio.Event:
-            return watch.arm(self._unc(folder), self._session(), loop)
+    async def delete(self, path: str, token: Token) -> None:
+        """See Repository."""
+        self._check(path)
+        delete = partial(self._delete_quickly, path=path, token=token)
+        if not await self._quickly("delete", path, CONTROL_LIMIT, delete):
+            await super().delete(path, token)
 
-        while True:
-            told = await self._run("watch", folder, CONTROL_LIMIT, arm)
-            await told.wait()
-            if await self._run("watch", folder, CONTROL_LIMIT, watch.take):
-                return
+    async def make_folder(self, path: str) -> None:
+        """See Repository."""
+        if path:
+            self._check(path)
+
+        async def make(calls: Calls) -> bool:
+            await self._make(calls, path)
+            return True
+
+        if not await self._quickly("make folder", path, CONTROL_LIMIT, make):
+            await super().make_folder(path)
 
     async def close(self) -> None:
-        """See Repository."""
-        with contextlib.suppress(AgentError):
-            await self._run("close", "", CONNECT, self._disconnect)
+        """See Repository. Operations that nobody waits for any more have a moment to end."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CONNECT)
         await super().close()
 
-    def _disconnect(self) -> None:
-        for watch in self._watches.values():
-            watch.close()
-        self._connection.disconnect()
+    async def _scanned(self, folder: str) -> Scan:
+        scan_quickly = partial(self._scan_quickly, folder=folder)
+        found = await self._quickly("list", folder, DATA_LIMIT, scan_quickly)
+        return await super()._scanned(folder) if found is None else found
 
-    def _scan(self, folder: str) -> Scan:
+    async def _quickly(
+        self, verb: str, path: str, limit: float, do: Callable[[Calls], Awaitable[T | None]]
+    ) -> T | None:
+        """What `do` gives, without a thread; None if nothing was done since it is not that simple.
+
+        It is carried to its end even if nobody waits for it any more, as in a thread.
+        """
+
+        async def whole() -> T | None:
+            connection = self._connection.in_loop()
+            calls = connection.ready or await self._workers.run(limit, connection.calls)
+            if calls is None:
+                return None
+            try:
+                return await do(calls)
+            except SMBOSError as error:
+                if error.ntstatus == NtStatus.STATUS_STOPPED_ON_SYMLINK:
+                    return None
+                raise
+
+        return await self._told(verb, path, limit, self._carried(limit, whole()))
+
+    async def _carried(self, limit: float, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._settled)
+        try:
+            async with asyncio.timeout(limit) as clock:
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise OutcomeUnknown(f"no answer within {limit:g} s") from error
+
+    def _settled(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # it may be that nobody waits for it any more
+
+    async def _scan_quickly(self, calls: Calls, folder: str) -> Scan:
         files: list[Entry] = []
         folders: list[str] = []
-        try:
-            with smbclient.scandir(self._unc(folder), **self._session()) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    info = entry.smb_info
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(path)
-                    elif is_temporary(entry.name):
-                        self._sweep(path)
-                    elif not entry.is_symlink():
-                        files.append(Entry(path, info.end_of_file, _listed(info)))
-        except SMBOSError as error:
-            if not is_missing(error):
-                raise
+        for entry in await scan(calls, self._below(folder)):
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_link:
+                continue
+            if is_folder(entry):
+                folders.append(path)
+            elif not is_temporary(entry.name):
+                files.append(_entry(path, entry))
+            elif abandoned(entry.attributes.written / 1_000_000):
+                await self._workers.run(CONTROL_LIMIT, self._sweep, path)
         return files, folders
 
-    def _sweep(self, path: str) -> None:
-        """Remove a temporary file whose writer died."""
-        with contextlib.suppress(SMBOSError):
-            if abandoned(smbclient.stat(self._unc(path), **self._session()).st_mtime):
-                smbclient.remove(self._unc(path), **self._session())
+    async def _make(self, calls: Calls, folder: str) -> None:
+        """Make a folder. Many files that miss the same one have it made once."""
+        making = self._making.get(folder)
+        if making is None:
+            making = asyncio.create_task(make_folder(calls, self._below(folder)))
+            self._making[folder] = making
+            making.add_done_callback(lambda _: self._making.pop(folder))
+        await making
 
-    def _stat(self, path: str) -> Entry | None:
-        session = self._session()
-        found = self._stat_with(session, path)
-        return found if found is not None and self._has_this_name(session, path) else None
-
-    def _has_this_name(self, session: Session, path: str) -> bool:
-        """Whether the file that the server finds as `path` is called so in this very case: else a
-        file that was renamed from `A` to `a` would look as if `A` still were there as well."""
-        folder, _, name = path.rpartition("/")
-        try:
-            with smbclient.scandir(self._unc(folder), search_pattern=name, **session) as entries:
-                return any(entry.name == name for entry in entries)
-        except SMBOSError as error:
-            if is_missing(error):
-                return False
-            raise
-
-    def _stat_with(self, session: Session, path: str) -> Entry | None:
-        try:
-            found = look(self._unc(path), session)
-        except SMBOSError as error:
-            if is_missing(error):
-                return None
-            raise
-        return None if found.is_folder else Entry(path, found.size, found.token)
-
-    def _read(self, path: str) -> Content:
-        small = read_small(self._unc(path), self._session())
-        return Content(*small) if small else super()._read(path)
-
-    def _open(self, path: str) -> Opened:
-        return _OpenedFile(Reading(self._unc(path), self._session()))
-
-    def _stage(self, path: str) -> Staged:
-        folder, name = path.rpartition("/")[0], temporary_name()
-        unc = self._unc(f"{folder}/{name}" if folder else name)
-        return _StagedFile(self, path, Writing(unc, self._session()))
-
-    def make_parent(self, path: str) -> None:
-        """Make the folder of `path`."""
-        self._make_folder(path.rpartition("/")[0])
-
-    def put_new(self, path: str, writing: Writing) -> Token:
-        """Rename a finished file where none must be."""
-        try:
-            return writing.rename_and_end(path.rpartition("/")[2])
-        except SMBOSError as error:
-            if error.errno == errno.EEXIST:
-                raise PreconditionFailed(f"{path!r} exists in {self.location}") from error
-            raise
-
-    def put_over(self, path: str, writing: Writing, token: Token) -> Token:
-        """Rename a finished file over the version `token`."""
-        with self._locked(writing.connection) as session:
-            self._require(session, path, token)
-            _while_in_use(lambda: writing.rename(path.rpartition("/")[2], over=True))
-            return writing.end()
-
-    def remove_draft(self, unc: str) -> None:
-        """Remove a file that did not become one, over a new connection if its own is gone; never
-        raises: what can't be removed now is swept later."""
-        with contextlib.suppress(AgentError, SMBException, OSError, ValueError):
-            smbclient.remove(unc, **self._session())
-
-    def _require(self, session: Session, path: str, token: Token) -> None:
-        present = self._stat_with(session, path)
-        if present is None or present.token != token:
-            raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
-
-    def _delete(self, path: str, token: Token) -> None:
-        with self._locked() as session:
-            if self._stat_with(session, path) is None:
-                return
-            self._require(session, path, token)
-            _while_in_use(lambda: smbclient.remove(self._unc(path), **session))
-
-    def _make_folder(self, path: str) -> None:
-        session = self._session()
-        whole = "/".join(part for part in (self._root, path) if part)
-        for folder in parents(whole):
-            try:
-                smbclient.mkdir(f"{self._share}\\{folder}".replace("/", "\\"), **session)
-            except SMBOSError as error:
-                if error.errno != errno.EEXIST:
+    async def _create_small(self, calls: Calls, path: str, data: bytes) -> Token | None:
+        if len(data) > min(SMALL, calls.largest_write):
+            return None
+        async with self._draft(calls, path) as draft:
+            if not await draft.write(data):
+                await self._make(calls, path.rpartition("/")[0])
+                if not await draft.write(data):
+                    raise Unavailable(f"the folder of {path!r} vanishes from {self.location}")
+            # Samba looks whether the name is free and then renames: two at once would both win.
+            async with self._locked_quickly(calls):
+                try:
+                    return await draft.rename_and_end(self._below(path))
+                except SMBOSError as error:
+                    if error.errno == errno.EEXIST:
+                        raise self._exists(path) from error
                     raise
 
-    @contextlib.contextmanager
-    def _locked(self, connection: Any = None) -> Iterator[Session]:
-        """Hold the repository's lock; gives the arguments of calls over the connection that
-        holds it, which has to be `connection` if that is given. Raises Unavailable if another
-        node keeps it too long."""
-        lock = self._lock()
-        with lock:
-            if connection not in (None, lock.fd.connection):
-                raise SMBConnectionClosed("the connection that holds the new file is gone")
-            yield self._connection.pinned(lock.fd.connection)
+    async def _replace_small(
+        self, calls: Calls, path: str, data: bytes, token: Token
+    ) -> Token | None:
+        if len(data) > min(SMALL, calls.largest_write):
+            return None
+        async with self._draft(calls, path) as draft:
+            if not await draft.write(data):
+                raise self._is_another(path)  # not even its folder is there
+            async with self._locked_quickly(calls):
+                if await look(calls, self._below(path)) != token:
+                    raise self._is_another(path)
+                await _while_in_use(partial(draft.rename_over, self._below(path)))
+                return await draft.end()
 
-    def _lock(self) -> Any:
-        session = self._session()
-        give_up = time.monotonic() + LOCK_WAIT
+    async def _delete_quickly(self, calls: Calls, path: str, token: Token) -> bool:
+        async with self._locked_quickly(calls):
+            present = await look(calls, self._below(path))
+            if present not in (None, token):
+                raise self._is_another(path)
+            if present is not None:
+                await _while_in_use(partial(remove, calls, self._below(path)))
+        return True
+
+    @asynccontextmanager
+    async def _draft(self, calls: Calls, path: str) -> AsyncIterator[Draft]:
+        """A temporary file in the folder of `path`, which is removed if an error leaves it."""
+        folder = path.rpartition("/")[0]
+        place = f"{folder}/{temporary_name()}" if folder else temporary_name()
+        draft = Draft(calls, self._below(place))
+        try:
+            yield draft
+        except BaseException:
+            await draft.abandon()
+            with suppress(AgentError):  # what can't be removed now is swept later
+                await self._workers.run(CONTROL_LIMIT, self.remove_draft, self._unc(place))
+            raise
+
+    @asynccontextmanager
+    async def _locked_quickly(self, calls: Calls) -> AsyncIterator[None]:
+        """Hold the repository's lock, over the connection of `calls`. Raises Unavailable if others
+        keep it too long."""
+        give_up = asyncio.get_running_loop().time() + LOCK_WAIT
+        try:
+            async with asyncio.timeout_at(give_up):
+                await self._turn.acquire()  # own operations wait in a line, and don't poll
+        except TimeoutError:
+            raise self._is_locked() from None
+        try:
+            handle = await self._lock_handle(calls, give_up)
+            try:
+                yield
+            finally:
+                await give_back(calls, handle)
+        finally:
+            self._turn.release()
+
+    async def _lock_handle(self, calls: Calls, give_up: float) -> bytes:
         while True:
             try:
-                return smbclient.open_file(
-                    self._unc(LOCK_FILE), "ab", buffering=0, share_access=None, **session
-                )
+                handle = await lock(calls, self._below(LOCK_FILE))
             except SMBOSError as error:
-                has_folder = not is_missing(error)
-                if has_folder and status_of(error) != NtStatus.STATUS_SHARING_VIOLATION:
+                if not is_missing(error):
                     raise
-            # Not while handling that error: its status would seem to be that of what fails here.
-            if not has_folder:
-                self._make_folder(LOCK_FILE.rpartition("/")[0])
-            elif time.monotonic() > give_up:
-                raise Unavailable(
-                    f"another node holds the lock of {self.location} for more than {LOCK_WAIT:g} s"
-                )
-            time.sleep(_RETRY_PAUSE)
+                await self._make(calls, LOCK_FILE.rpartition("/")[0])
+                continue
+            if handle is not None:
+                return handle
+            if asyncio.get_running_loop().time() > give_up:
+                raise self._is_locked()
+            await asyncio.sleep(RETRY_PAUSE)
 
 
-class _StagedFile(Staged):
-    def __init__(self, connector: SmbConnector, path: str, writing: Writing) -> None:
-        self._connector = connector
-        self._path = path
-        self._writing = writing
-        self._is_in_place = False
-
-    def write(self, data: bytes) -> None:
-        self._in_folder(lambda: self._writing.write(data))
-
-    def publish(self, token: Token | None) -> Token:
-        self._in_folder(self._writing.finish)
-        if token is None:
-            new = self._connector.put_new(self._path, self._writing)
-        else:
-            new = self._connector.put_over(self._path, self._writing, token)
-        self._is_in_place = True
-        return new
-
-    def discard(self) -> None:
-        if not self._is_in_place:
-            self._connector.remove_draft(self._writing.abandon())
-
-    def _in_folder(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except SMBOSError as error:
-            if not is_missing(error):
-                raise
-        else:
-            return
-        self._connector.make_parent(self._path)  # outside for the same reason as in `_lock`
-        step()
+def _entry(path: str, found: Listed) -> Entry:
+    return Entry(path, found.attributes.size, token_of_entry(found))
 
 
-class _OpenedFile(Opened):
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self.size, self.token = reading.size, reading.token
-
-    def read(self, size: int) -> bytes:
-        return self._reading.read(size)
-
-    def is_unchanged(self) -> bool:
-        return self._reading.end() == self.token
-
-    def close(self) -> None:
-        self._reading.close()
-
-
-def _listed(info: Any) -> Token:
-    """The token of an entry of smbclient's scandir."""
-    return version(info.file_id, info.end_of_file, info.last_write_time, info.change_time)
-
-
-def _while_in_use(change: Callable[[], T]) -> T:
-    """Try again while somebody has the file open: Windows refuses to replace or delete it then."""
-    give_up = time.monotonic() + _IN_USE_WAIT
+async def _while_in_use(change: Callable[[], Awaitable[None]]) -> None:
+    """Try again while somebody has the file open."""
+    give_up = asyncio.get_running_loop().time() + IN_USE_WAIT
     while True:
         try:
-            return change()
+            return await change()
         except SMBOSError as error:
-            if status_of(error) not in _IN_USE or time.monotonic() > give_up:
+            if error.ntstatus not in IN_USE or asyncio.get_running_loop().time() > give_up:
                 raise
-            time.sleep(_RETRY_PAUSE)
+        await asyncio.sleep(RETRY_PAUSE)

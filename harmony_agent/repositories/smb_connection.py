@@ -1,18 +1,23 @@
 """One connection to an SMB server, with the faults of the library mended."""
 
+import asyncio
 import contextlib
 import os
 import socket
 import threading
 import uuid
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import smbclient
+from smbclient._pool import get_smb_tree  # not public, but it alone connects to a share by name
 from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBConnectionClosed
+from smbprotocol.transport import Tcp
 
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
+from harmony_agent.repositories.smb_calls import Calls
+from harmony_agent.repositories.smb_transport import LoopTransport
 from harmony_agent.settings.model import SmbRepository
 
 __all__ = ["SmbConnection"]
@@ -63,15 +68,39 @@ class _Requests(dict[int, Any]):
         return list(super().values())
 
 
+class _Connection(Connection):  # type: ignore[misc]  # smbprotocol has no types
+    """One whose bytes the loop moves. The library makes its transport while it connects; that it
+    may be another class is not foreseen there."""
+
+    def __init__(self, settings: SmbRepository, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: LoopTransport | None = None
+        super().__init__(uuid.uuid4(), settings.server, settings.port)
+        self.outstanding_requests = _Requests()
+
+    @property
+    def transport(self) -> LoopTransport | None:
+        """What moves the bytes; None before the connection is made."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, plain: Tcp | None) -> None:
+        self._transport = LoopTransport(plain, self._loop) if plain else None
+
+
 class SmbConnection:
     """Connects when it is needed, and anew after the server was gone. For any thread."""
 
     def __init__(self, settings: SmbRepository) -> None:
         self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: Calls | None = None
         self._key = f"{settings.server.lower()}:{settings.port}"
         self._cache = _Connections(self._key)
-        self._newest: Connection | None = None  # perhaps not connected yet
+        self._newest: _Connection | None = None  # perhaps not connected yet
         self._connecting = threading.Lock()
+        self._sharing = threading.Lock()
+        self._is_closed = False
         user = f"{settings.domain}\\{settings.user}" if settings.domain else settings.user
         self._arguments = {
             "username": user,
@@ -82,6 +111,32 @@ class SmbConnection:
             "connection_cache": self._cache,
         }
 
+    def in_loop(self) -> Self:
+        """Have the present loop move the bytes of connections that are made from now on."""
+        self._loop = asyncio.get_running_loop()
+        return self
+
+    @property
+    def ready(self) -> Calls | None:
+        """What `calls` gave, if its connection stands. Does not block."""
+        return self._calls if self._calls is not None and self._calls.is_alive else None
+
+    def calls(self) -> Calls | None:
+        """Calls of the share from the loop, over the connection, which is made if need be; None if
+        this server or share is one that only smbprotocol knows how to talk to. Raises what
+        `arguments` does."""
+        share = rf"\\{self._settings.server}\{self._settings.share}"
+        with self._sharing:  # one thread connects to the share, for all
+            if self.ready is not None:
+                return self.ready
+            tree, _ = get_smb_tree(share, **self.arguments())
+            connection = tree.session.connection
+            is_ours = isinstance(connection, _Connection) and connection.transport is not None
+            if not is_ours or tree.is_dfs_share or not connection.supports_multi_credit:
+                return None
+            self._calls = Calls(tree, connection.transport)
+            return self._calls
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of every call of smbclient, with the connection up.
 
@@ -91,6 +146,7 @@ class SmbConnection:
         if not self._connecting.acquire(timeout=CONNECT):
             raise Unavailable(f"{self._settings.server} is still being connected to")
         try:
+            self._require_open()
             if self._key not in self._cache or not self._cache[self._key].transport.connected:
                 self._cache[self._key] = self._connect()
         finally:
@@ -105,11 +161,12 @@ class SmbConnection:
         """A connection with a session, under an id of its own: smbclient gives all of a process one
         id; Samba hands those to one server process, and of two at the same instant one may get no
         answer."""
-        connection = Connection(uuid.uuid4(), self._settings.server, self._settings.port)
-        connection.outstanding_requests = _Requests()
+        assert self._loop is not None, "nobody called in_loop"
+        connection = _Connection(self._settings, self._loop)
         self._newest = connection
         try:
             connection.connect(timeout=int(CONNECT))
+            self._require_open()
             only = self.pinned(connection)
             session = smbclient.register_session(self._settings.server, **only)
             _collect_credits(session)
@@ -122,14 +179,28 @@ class SmbConnection:
     def give_up(self) -> None:
         """End the connection, which frees the threads that wait on it; does not block."""
         for connection in {*self._cache.values(), self._newest}:
-            # The library's own `close` would wait for a thread that hangs in sending.
-            with contextlib.suppress(AttributeError, OSError):  # not open yet, or closed already
-                connection.transport._sock.shutdown(socket.SHUT_RDWR)
+            transport = connection.transport if connection is not None else None
+            if isinstance(transport, LoopTransport):
+                transport.close()
+            elif transport is not None:  # to another server, that a link of DFS names
+                # The library's own `close` would wait for a thread that hangs in sending.
+                with contextlib.suppress(AttributeError, OSError):  # not open, or closed already
+                    transport._sock.shutdown(socket.SHUT_RDWR)
 
     def disconnect(self) -> None:
-        """Log off and close the connection."""
+        """Log off and close the connection, for good."""
+        self._is_closed = True
         for key in list(self._cache):
-            self._cache.pop(key).disconnect(timeout=CONNECT)
+            connection = self._cache.pop(key)
+            try:
+                connection.disconnect(timeout=CONNECT)
+            finally:  # also if the server does not answer that
+                connection.transport.close()
+
+    def _require_open(self) -> None:
+        # An operation that outlives the repository would open a connection that nobody closes.
+        if self._is_closed:
+            raise SMBConnectionClosed("the repository is closed")
 
 
 def _collect_credits(session: Any) -> None:

@@ -22,7 +22,7 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.repositories.causes import connection_error, unwrapped
 
-__all__ = ["SESSION_GONE", "is_missing", "status_of", "translate"]
+__all__ = ["MISSING", "SESSION_GONE", "is_missing", "status_of", "translate"]
 
 # learn.microsoft.com, [MS-ERREF] 2.3.1; not all have a name in smbprotocol.
 _LOGON: Final = {
@@ -36,7 +36,8 @@ _LOGON: Final = {
     0xC0000224: "the password must be changed",
     0xC0000234: "the account is locked",
 }
-_MISSING: Final = frozenset({0xC000000F, 0xC0000034, 0xC000003A})
+MISSING: Final = frozenset({0xC000000F, 0xC0000034, 0xC000003A})
+"""There is no such file or folder."""
 _FULL: Final = frozenset({0xC000007F, 0xC0000044})
 _BAD_NAME: Final = frozenset({0xC0000033, 0xC0000103, 0xC00000BA, 0xC0000106})
 SESSION_GONE: Final = frozenset({0xC0000203, 0xC00000C9, 0xC000035C, 0xC000020C})
@@ -62,7 +63,7 @@ def status_of(error: BaseException) -> int | None:
 def is_missing(error: BaseException) -> bool:
     """Whether the server said that there is no such file or folder, and nothing else: a missing
     share must not look like an empty one."""
-    return status_of(error) in _MISSING
+    return status_of(error) in MISSING
 
 
 def translate(error: Exception, what: str, *, server: str, share: str) -> AgentError:
@@ -102,6 +103,6 @@ def _answered(status: int, what: str, server: str, share: str) -> AgentError:
         return Unsupported(f"{what}: {server} can't hold this name")
     if status in SESSION_GONE:
         return OutcomeUnknown(f"{what}: {server} ended the session")
-    if status in _MISSING:
+    if status in MISSING:
         return Absent(f"{what}: there is no such file")
     return OutcomeUnknown(f"{what}: {server} answered status {status:#010x}")

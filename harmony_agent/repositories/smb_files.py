@@ -12,37 +12,52 @@ from typing import Any, Final
 
 # Not public, but the one way to send compounds that follow a DFS link as smbclient does.
 from smbclient._io import SMBFileTransaction, SMBRawIO, query_info, set_info
-from smbprotocol.exceptions import SMBException, SMBOSError
+from smbprotocol.exceptions import SMBException
 from smbprotocol.file_info import (
     FileAttributes,
     FileInternalInformation,
     FileRenameInformation,
 )
-from smbprotocol.header import NtStatus
 from smbprotocol.open import CreateOptions
 from smbprotocol.open import FilePipePrinterAccessMask as Access
 
 from harmony_agent.repositories.interface import Token
 
-__all__ = ["Found", "Reading", "Writing", "give_back", "look", "read_small", "version"]
+__all__ = [
+    "READ",
+    "SMALL",
+    "WRITE",
+    "Found",
+    "Reading",
+    "Session",
+    "Writing",
+    "give_back",
+    "look",
+    "token_of",
+    "version",
+]
 
 Session = dict[str, Any]
 """What every call of smbclient needs to know of the connection."""
 
-_SHARED: Final = "rwd"  # let others read, write and replace the file meanwhile
-_SMALL: Final = 256 * 1024  # bytes that are asked for together with opening the file
-_PIECE: Final = 512 * 1024  # bytes of one message; smbprotocol holds on to dozens of them
-_SYNC_EVERY: Final = 64 * 1024 * 1024  # bytes; flushing gigabytes at once could take minutes
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FILE: Final = CreateOptions.FILE_NON_DIRECTORY_FILE
-_READ: Final = Access.FILE_READ_DATA | Access.FILE_READ_ATTRIBUTES
-_WRITE: Final = (
+SMALL: Final = 256 * 1024
+"""Bytes that are read or written together with opening the file."""
+READ: Final = Access.FILE_READ_DATA | Access.FILE_READ_ATTRIBUTES
+"""The access that reading a file takes."""
+WRITE: Final = (
     Access.FILE_WRITE_DATA
     | Access.FILE_APPEND_DATA
     | Access.FILE_READ_ATTRIBUTES
     | Access.FILE_WRITE_ATTRIBUTES
-    | Access.DELETE  # which renaming takes
+    | Access.DELETE
 )
+"""The access that writing a file and renaming it takes."""
+
+_SHARED: Final = "rwd"  # let others read, write and replace the file meanwhile
+_PIECE: Final = 512 * 1024  # bytes of one message; smbprotocol holds on to dozens of them
+_SYNC_EVERY: Final = 64 * 1024 * 1024  # bytes; flushing gigabytes at once could take minutes
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FILE: Final = CreateOptions.FILE_NON_DIRECTORY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +69,15 @@ class Found:
     is_folder: bool
 
 
+def token_of(file_id: int, size: int, written: int, changed: int) -> Token:
+    """The token of a file of `size` bytes; times in microseconds since 1970."""
+    return Token(f"{file_id}-{size}-{written}-{changed}")
+
+
 def version(file_id: int, size: int, written: datetime, changed: datetime) -> Token:
     """The token of a file. Microseconds: smbprotocol knows no finer times."""
-    times = ((time - _EPOCH) // timedelta(microseconds=1) for time in (written, changed))
-    return Token("-".join(map(str, (file_id, size, *times))))
+    times = [(time - _EPOCH) // timedelta(microseconds=1) for time in (written, changed)]
+    return token_of(file_id, size, *times)
 
 
 def _opened(file_id: int, fd: Any) -> Token:
@@ -78,40 +98,11 @@ def look(unc: str, session: Session) -> Found:
     return Found(raw.fd.end_of_file, token, bool(is_folder))
 
 
-def read_small(unc: str, session: Session) -> tuple[bytes, Token] | None:
-    """The whole file at `unc` in one packet each way; None if it is not that simple: it is large,
-    empty, or was being written. Raises SMBOSError."""
-    raw = _unopened(unc, "rb", _READ, session, options=_FILE)
-    compound = SMBFileTransaction(raw)
-    raw.open(transaction=compound)
-    query_info(compound, FileInternalInformation)
-    request, answer = raw.fd.read(0, min(_SMALL, raw.fd.connection.max_read_size), send=False)
-    before: list[Token] = []  # what opening told; closing tells anew
-
-    def receive(sent: Any) -> bytes:
-        data: bytes = answer(sent)
-        before.append(_opened(0, raw.fd))
-        return data
-
-    compound += (request, receive)
-    compound += raw.fd.close(True, send=False)
-    try:
-        compound.commit()
-    except SMBOSError as error:
-        if error.ntstatus == NtStatus.STATUS_END_OF_FILE:
-            return None
-        raise
-    _, internal, data, _ = compound.results
-    if before != [_opened(0, raw.fd)] or len(data) != raw.fd.end_of_file:
-        return None
-    return data, _opened(_id(internal), raw.fd)
-
-
 class Reading:
     """A file that is read in pieces. All methods raise SMBOSError or SMBException."""
 
     def __init__(self, unc: str, session: Session) -> None:
-        self._raw = _unopened(unc, "rb", _READ, session, options=_FILE)
+        self._raw = _unopened(unc, "rb", READ, session, options=_FILE)
         compound = SMBFileTransaction(self._raw)
         self._raw.open(transaction=compound)
         query_info(compound, FileInternalInformation)
@@ -146,7 +137,7 @@ class Writing:
 
     def __init__(self, unc: str, session: Session) -> None:
         self._unc = unc
-        self._raw = _unopened(unc, "xb", _WRITE, session, options=_FILE)
+        self._raw = _unopened(unc, "xb", WRITE, session, options=_FILE)
         self._pending = b""
         self._unsynced = 0
 
@@ -167,7 +158,7 @@ class Writing:
     def finish(self) -> None:
         """Have all of it on the server's disk."""
         # Larger ones go piece by piece, as credits allow.
-        if len(self._pending) > min(_SMALL, self.connection.max_write_size):
+        if len(self._pending) > min(SMALL, self.connection.max_write_size):
             self._send(self._pending)
             self._pending = b""
         compound = SMBFileTransaction(self._raw)

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -58,7 +58,11 @@ def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]
     and secret file."""
     if request.param == "file":
         (volume := tmp_path / "volume").mkdir()
-        yield None, model.FileRepository(root=str(volume)), secret("file", rootPath=volume)
+        yield (
+            None,
+            model.FileRepository(root=PurePosixPath(volume)),
+            secret("file", rootPath=volume),
+        )
         return
     make, settings = _SERVERS[request.param]
     with make(tmp_path / "server") as server:
