@@ -4,9 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 from tests.time_limit import time_limit
+
+# No test is timed: a busy machine fails none.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,20 +4,17 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
+from harmony_agent.agent.connections import CONFIGURATION, RUNTIME, Connections
 from harmony_agent.agent.gate import Gate
 from harmony_agent.agent.home import Home
-from harmony_agent.agent.opening import Prepare, open_repository
-from harmony_agent.agent.renewal import Renewal
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.lifecycle.drain import Deadline
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.repositories.connect import connect
-from harmony_agent.repositories.handle import Handle
 from harmony_agent.repositories.identity import own_identity
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import prepare_configuration, prepare_runtime
@@ -35,8 +32,6 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 
 _IDENTITY_CEILING: Final = 30.0  # seconds between attempts
 _FLUSH_RESERVE: Final = 3.0  # seconds of the deadline for the push itself
-_CONFIGURATION: Final = "configuration"
-_RUNTIME: Final = "runtime"
 
 
 class Storage:
@@ -49,8 +44,7 @@ class Storage:
         self._health = health
         self._harmony_runs = harmony_runs
         self._home = Home(settings.home, settings.state_dir)
-        self._handles: dict[str, Handle] = {}
-        self._renewals: dict[str, Renewal] = {}
+        self._connections = Connections(settings, health)
         self._configuration: ConfigurationSync | None = None
         self._runtime: RuntimeMirror | None = None
         self._lease: Lease | None = None
@@ -72,51 +66,41 @@ class Storage:
         jobs: dict[str, Job] = {}
         # The license keeps its records in the configuration repository, synchronized or not.
         if self._settings.config_repository is not None:
-            jobs[_CONFIGURATION] = self._keep_configuration
+            jobs[CONFIGURATION] = self._keep_configuration
         if self._settings.runtime_mirror:
-            jobs[_RUNTIME] = self._mirror_runtime
+            jobs[RUNTIME] = self._mirror_runtime
         return jobs
 
     @property
     def configuration_repository(self) -> Repository | None:
         """The opened configuration repository, None until it is open."""
-        return self._handles.get(_CONFIGURATION)
+        return self._connections.get(CONFIGURATION)
 
     async def own_runtime(self) -> Repository:
         """The runtime repository, as soon as this node's folder there is ours to write."""
-        await self._ready[_RUNTIME].wait()
-        return self._handles[_RUNTIME]
+        await self._ready[RUNTIME].wait()
+        repository = self._connections.get(RUNTIME)
+        assert repository is not None, "it is open before this node's folder is ours"
+        return repository
 
     def may_write_runtime(self) -> bool:
         """Whether this node's folder in the runtime repository is ours at this moment."""
         return self._lease is not None and self._lease.may_write()
 
-    @contextlib.asynccontextmanager
-    async def visit(self, node: str | None) -> AsyncIterator[Repository]:
-        """The folder of another node in the runtime repository, or the system's own (None), open
-        as long as the block runs. Raises what opening it raises."""
-        settings = self._repository_settings(_RUNTIME)
-        system = self._settings.system
-        folder = system if node is None else f"{system}/{node}"
-        repository = connect(settings, folder, ca_bundle=self._settings.ca_bundle)
-        try:
-            await repository.open()
-            yield repository
-        finally:
-            await repository.close()
+    def visit(self, node: str | None) -> AbstractAsyncContextManager[Repository]:
+        """As Connections.visit."""
+        return self._connections.visit(node)
 
     def rotate(self, settings: model.Settings) -> None:
-        """Use new credentials from now on. Until a connection can be made with them, the old ones
-        stay in use; a repository that is not open yet is tried with the new ones anyway."""
+        """As Connections.rotate."""
         self._settings = settings
-        for name, renewal in self._renewals.items():
-            renewal.want(self._repository_settings(name))
+        self._connections.rotate(settings)
 
     async def sync_once(self, *, dry_run: bool, accept_deletes: bool) -> Mapping[str, Any]:
         """One pass of both jobs now; what was done, or would be. Raises Unavailable if a
         repository is not open yet."""
         report: dict[str, Any] = {}
-        for name, part in ((_CONFIGURATION, self._configuration), (_RUNTIME, self._runtime)):
+        for name, part in ((CONFIGURATION, self._configuration), (RUNTIME, self._runtime)):
             if part is not None:
                 report[name] = await part.once(dry_run=dry_run, accept_deletes=accept_deletes)
         if not report:
@@ -155,16 +139,14 @@ class Storage:
         for part in (self._configuration, self._runtime):
             if part is not None:
                 await part.close()
-        for name, handle in self._handles.items():
-            await self._renewals[name].close()
-            await handle.close()
+        await self._connections.close()
 
     async def _keep_configuration(self) -> None:
-        repository = await self._open(_CONFIGURATION, prepare_configuration)
-        self._opened.pass_by(_CONFIGURATION)
+        repository = await self._connections.open(CONFIGURATION, prepare_configuration)
+        self._opened.pass_by(CONFIGURATION)
         if not self._settings.config_sync:
-            self._pulled.pass_by(_CONFIGURATION)
-            self._ready[_CONFIGURATION].set()
+            self._pulled.pass_by(CONFIGURATION)
+            self._ready[CONFIGURATION].set()
             await asyncio.Event().wait()  # the license uses the repository; nothing to do here
         self._configuration = ConfigurationSync(
             home=self._settings.home,
@@ -176,12 +158,12 @@ class Storage:
             harmony_runs=self._harmony_runs,
         )
         await self._configuration.take_on()
-        self._pulled.pass_by(_CONFIGURATION)
-        self._ready[_CONFIGURATION].set()
+        self._pulled.pass_by(CONFIGURATION)
+        self._ready[CONFIGURATION].set()
         await self._configuration.run()
 
     async def _mirror_runtime(self) -> None:
-        repository = await self._open(_RUNTIME, prepare_runtime)
+        repository = await self._connections.open(RUNTIME, prepare_runtime)
         # Who else takes this lease goes by the same node name: the pod's own tells them apart.
         holder = f"{self._settings.host} on {socket.gethostname()}"
         self.identity = await self._own_identity()
@@ -221,7 +203,7 @@ class Storage:
 
     async def _mirror(self, repository: Repository, lease: Lease) -> None:
         await lease.owned()
-        self._opened.pass_by(_RUNTIME)
+        self._opened.pass_by(RUNTIME)
         self._runtime = RuntimeMirror(
             home=self._settings.home,
             state_dir=self._settings.state_dir,
@@ -232,38 +214,6 @@ class Storage:
             may_write=lease.may_write,
         )
         await self._runtime.take_on()
-        self._pulled.pass_by(_RUNTIME)
-        self._ready[_RUNTIME].set()
+        self._pulled.pass_by(RUNTIME)
+        self._ready[RUNTIME].set()
         await self._runtime.run()
-
-    async def _open(self, name: str, prepare: Prepare) -> Repository:
-        used = self._repository_settings(name)
-
-        def connector() -> Repository:
-            nonlocal used
-            used = self._repository_settings(name)
-            return self._connector(name, used)
-
-        handle = await open_repository(name, connector, prepare, self._health)
-        self._handles[name] = handle
-        renewal = Renewal(name, handle, used, partial(self._connector, name), self._health)
-        self._renewals[name] = renewal
-        renewal.want(self._repository_settings(name))  # rotated while it was being opened
-        return handle
-
-    def _connector(self, name: str, settings: model.Repository) -> Repository:
-        system, host = self._settings.system, self._settings.host
-        return connect(
-            settings,
-            system if name == _CONFIGURATION else f"{system}/{host}",
-            ca_bundle=self._settings.ca_bundle,
-        )
-
-    def _repository_settings(self, name: str) -> model.Repository:
-        found = (
-            self._settings.config_repository
-            if name == _CONFIGURATION
-            else self._settings.runtime_repository
-        )
-        assert found is not None, "settings demand a repository for every job that is on"
-        return found

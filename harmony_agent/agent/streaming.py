@@ -117,11 +117,13 @@ class Streaming:
         """Deliver what is in the log by now, park what can't be, as far as `deadline` allows."""
         share = _PARKING_SHARE if self._stream.delivers else _DOWN_SHARE
         left = await self._stream.drain(deadline.left() * (1 - share))
-        if left or self._stream.parked:
-            await self._park_rest(deadline, rest=bool(left))
-        if left:
+        if left is not None or self._stream.parked:
+            await self._park_rest(deadline, rest=left is not None)
+        if left is not None:
             parked = self._stream.parked
-            log.warning("log events are left undelivered", extra={"events": left, "parked": parked})
+            log.warning(
+                "the log is not delivered to its end", extra={"events": left, "parked": parked}
+            )
 
     async def _park_rest(self, deadline: Deadline, *, rest: bool) -> None:
         if self._storage is None:

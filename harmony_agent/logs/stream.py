@@ -21,7 +21,7 @@ from harmony_agent.logs.pipeline.ledger import Ledger
 from harmony_agent.logs.pipeline.log_watch import LogWatch
 from harmony_agent.logs.pipeline.parking import Announce, Parking
 from harmony_agent.logs.pipeline.pump import Pump
-from harmony_agent.logs.pipeline.redelivery import Redelivery
+from harmony_agent.logs.pipeline.redelivery import Leftovers, Redelivery
 from harmony_agent.logs.pipeline.resend import Resent, resend
 from harmony_agent.logs.pipeline.segments import ParkedFolder
 from harmony_agent.logs.query import Page, Query
@@ -84,7 +84,8 @@ class LogStream:
             self._beat,
         )
         self._redelivery = Redelivery(self._delivery)
-        self._parking = Parking(tail(), ledger, copies, self._pump, self._redelivery, health)
+        leftovers = Leftovers(ledger, self._redelivery)
+        self._parking = Parking(tail(), ledger, copies, self._pump, leftovers, health)
         self._streaming: asyncio.Task[None] | None = None
         self._draining = False
         health.sections["logs"] = self.status
@@ -106,11 +107,12 @@ class LogStream:
                 streaming.result()
         await asyncio.Event().wait()  # a root task that ends would stop all others
 
-    async def drain(self, seconds: float) -> int:
+    async def drain(self, seconds: float) -> int | None:
         """End streaming, and deliver what is in the log by now, for at most `seconds`.
 
-        Returns how many events are left undelivered (as far as they can be counted in a tenth of
-        that, 2 s at most); they can be parked, and are delivered after the next start in any case.
+        Returns None if that was all of it, else how many events are left undelivered, as far as
+        they can be counted in a tenth of that, 2 s at most (none of those in a file that is being
+        packed); they can be parked, and are delivered after the next start in any case.
         """
         self._draining = True
         await self._stop_streaming()
@@ -119,7 +121,7 @@ class LogStream:
                 await self._pump.stream(until_end=True)
         except TimeoutError:
             return await self._pump.count_rest(min(_COUNT_SECONDS, 0.1 * seconds))
-        return 0
+        return None
 
     async def park(self, folder: ParkedFolder, announce: Announce) -> None:
         """A root task: while the log system is down, keep copies of what is undelivered in

@@ -7,22 +7,20 @@ database per side, so that neither waits for the other's commits.
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
+from harmony_agent.core.database import Database, transaction
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.core.threads import Workers
 from harmony_agent.sync.states import BaseRow
 
 __all__ = ["Base"]
 
-log = logging.getLogger(__name__)
-
+P = ParamSpec("P")
 T = TypeVar("T")
 _Query = tuple[str, tuple[object, ...]]  # a statement and its values
 _Change = tuple[str, Iterable[tuple[object, ...]]]  # a statement and its values, row by row
@@ -46,20 +44,28 @@ class Base:
 
     def __init__(self, state_dir: Path, side: str, workers: Workers) -> None:
         """`workers` must have one thread only: it keeps the statements in order."""
-        self._path = state_dir / f"sync-{side}.db"
+        # A base that was emptied while it is in use would be believed: hence not renewable. Its
+        # rows are read once a minute: hence a small cache.
+        self._database = Database(
+            state_dir / f"sync-{side}.db",
+            _SCHEMA,
+            synchronous="FULL",
+            renewable=False,
+            checked=True,
+            cache=1024,
+        )
         self._workers = workers
-        self._connection: sqlite3.Connection | None = None
         self._waiting: list[tuple[list[_Change], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @property
     def path(self) -> Path:
         """Where the database lies."""
-        return self._path
+        return self._database.path
 
     async def open(self) -> None:
         """Open it; a damaged database is set aside and told, and an empty one takes its place."""
-        if self._connection is None:
+        if not self._database.is_open:
             await self._run(self._open)
 
     async def close(self) -> None:
@@ -67,8 +73,8 @@ class Base:
         if self._writer is not None:
             with contextlib.suppress(Unavailable):
                 await self._writer
-        if self._connection is not None:
-            await self._run(self._close)
+        if self._database.is_open:
+            await self._run(self._database.close)
 
     async def identity(self) -> str:
         """What tells this base from any other."""
@@ -174,98 +180,43 @@ class Base:
         finally:
             self._writer = None
 
-    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        try:
-            return await self._workers.run(_LIMIT, call, *arguments)
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
-
-    def _translate(self, error: sqlite3.Error) -> Unavailable:
-        if isinstance(error, sqlite3.OperationalError):
-            return Unavailable(f"{self._path} can't be used: {error}; is the state directory full?")
-        return Unavailable(
-            f"{self._path} is damaged ({error}); restart the agent: it sets the file aside and "
-            "compares everything anew"
-        )
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._workers.run(_LIMIT, call, *args, **kwargs)
 
     # What follows runs in the worker thread.
 
     def _open(self) -> None:
-        try:
-            self._connection = self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # locked, full, no permission: the database itself may be sound
-            self._set_aside(error)
-            self._connection = self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA cache_size=-1024")  # KiB; the rows are read once a minute
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            connection.executescript(_SCHEMA)
+        with self._database.use() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex,)
             )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
-        self._path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        log.error(
-            "the sync database is damaged (%s): it is set aside and everything is compared anew",
-            error,
-            extra={"file": str(aside)},
-        )
-
-    def _close(self) -> None:
-        assert self._connection is not None
-        self._connection.close()
-        self._connection = None
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        assert self._database.is_open, "the base is not open"
+        with self._database.use() as connection:
+            yield connection
 
     def _meta(self, key: str) -> str | None:
         rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else None
 
     def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
-        assert self._connection is not None, "the base is not open"
-        return self._connection.execute(statement, values).fetchall()
+        with self._used() as connection:
+            return connection.execute(statement, values).fetchall()
 
     def _by_path(self, queries: list[_Query]) -> dict[str, BaseRow]:
-        assert self._connection is not None, "the base is not open"
-        return {
-            row[0]: BaseRow(*row[1:])
-            for statement, values in queries
-            for row in self._connection.execute(statement, values)
-        }
+        with self._used() as connection:
+            return {
+                row[0]: BaseRow(*row[1:])
+                for statement, values in queries
+                for row in connection.execute(statement, values)
+            }
 
     def _write(self, changes: list[_Change]) -> None:
-        with self._transaction() as connection:
+        with self._used() as connection, transaction(connection):
             for statement, rows in changes:
                 connection.executemany(statement, rows)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        assert self._connection is not None, "the base is not open"
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # SQLite ends some failed transactions itself
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 def _put(rows: Mapping[str, BaseRow]) -> _Change:

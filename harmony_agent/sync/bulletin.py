@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable
 from typing import Final
 
-from harmony_agent.core.errors import Absent, AgentError
+from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
 from harmony_agent.repositories.interface import Entry, Repository, Token
 from harmony_agent.repositories.layout import MARKERS
+from harmony_agent.sync.days import Days, abandoned
 from harmony_agent.sync.markers import LARGEST_MARKER, Marker, News, Place, news
 from harmony_agent.sync.own_marker import OwnMarker
 
 __all__ = ["Bulletin"]
+
+log = logging.getLogger(__name__)
 
 _APART: Final = 0.25  # seconds between two looks, however often something happens there
 _AT_ONCE: Final = 16  # markers that are read at the same time
@@ -33,6 +37,8 @@ class Bulletin:
         self._clock = clock
         self._reading = asyncio.Lock()
         self._tokens: dict[str, Token] = {}
+        self._days = Days(clock)
+        self._day_of: dict[str, int] = {}
         self._places: dict[str, Place | None] = {}
         self._named: dict[str, bool] = {}
         self._gap = False
@@ -67,6 +73,19 @@ class Bulletin:
         self._named, self._gap = {}, False
         return taken
 
+    async def purge(self) -> None:
+        """Delete the markers of nodes that have been away for thirty days. Raises the repository's
+        errors."""
+        for path in abandoned(self._days.today, self._day_of):
+            try:
+                await self._repository.delete(path, self._tokens[path])
+            except PreconditionFailed:
+                continue  # its node has come back
+            log.info(
+                "a node has been away for 30 days: its change marker is deleted",
+                extra={"marker": path},
+            )
+
     async def _pause(self) -> None:
         """Wait until it is time for a look, or something happens there."""
         # Jitter keeps the nodes of a system from asking in step.
@@ -87,6 +106,9 @@ class Bulletin:
                 for outcome in await asyncio.gather(*reads, return_exceptions=True):
                     if isinstance(outcome, BaseException):
                         raise outcome
+            self._day_of = {path: self._day_of[path] for path in found if path in self._day_of}
+            self._days.saw([self.own.day, *self._day_of.values()])
+            self.own.renew(self._days.today)
 
     async def _read(self, entry: Entry) -> None:
         marker = None
@@ -100,6 +122,7 @@ class Bulletin:
         self._note(news(self._places.get(entry.path), marker))
         self._places[entry.path] = None if marker is None else marker.place
         self._tokens[entry.path] = token
+        self._day_of[entry.path] = 0 if marker is None else marker.day
 
     def _note(self, found: News) -> None:
         for path, deleted in found.named.items():

@@ -68,6 +68,7 @@ class ConfigurationSync(SyncJob):
         self._is_accepting = False  # another repository, and that was not completed yet
         self.conflicts = ConflictStore(repository, host, clock=tools.clock)
         health.sections["conflicts"] = self.conflicts.section
+        self._bulletin = Bulletin(repository, host, settings.poll_interval, clock=tools.clock)
         places = Places(home, state_dir, repository)
         ownership = paths.configuration(settings.config_extra)
         side = Side(
@@ -84,7 +85,7 @@ class ConfigurationSync(SyncJob):
             check=self._check_repository,
             tools=tools,
             conflicts=self.conflicts,
-            bulletin=Bulletin(repository, host, settings.poll_interval, clock=tools.clock),
+            bulletin=self._bulletin,
         )
         self.desk = ConflictDesk(self.conflicts, repository, side, ownership)
         super().__init__(side, TWO_WAY, places)
@@ -104,7 +105,7 @@ class ConfigurationSync(SyncJob):
         return await super().once(dry_run=dry_run, accept_deletes=accept_deletes)
 
     def _chores(self) -> Sequence[Chore]:
-        return (*super()._chores(), self.conflicts.purge)
+        return (*super()._chores(), self.conflicts.purge, self._bulletin.purge)
 
     async def _take_on(self) -> None:
         start = await self._side.begin()

@@ -55,7 +55,8 @@ class Marker:
 
     An `epoch` is a stretch in which nothing was written that is not told; a node that can't vouch
     for that begins a new one. `nonce` tells one write of the marker from another. `closed` is the
-    last marker of a node that ended in order: its epoch may go on when it comes back.
+    last marker of a node that ended in order: its epoch may go on when it comes back. `day` is the
+    last one (see days.py) on which the node was there.
     """
 
     epoch: str
@@ -63,6 +64,7 @@ class Marker:
     last: int
     nonce: str
     closed: bool = False
+    day: int = 0
     changes: tuple[Change, ...] = ()
 
     @classmethod
@@ -75,7 +77,9 @@ class Marker:
         """Where a reader of it stands."""
         return Place(self.epoch, self.last)
 
-    def telling(self, written: Mapping[str, bool], nonce: str, *, closed: bool = False) -> "Marker":
+    def telling(
+        self, written: Mapping[str, bool], nonce: str, *, closed: bool = False, day: int = 0
+    ) -> "Marker":
         """This marker with further changes, path → is it deleted, in their order."""
         number = self.last
         changes = {change.path: change for change in self.changes}
@@ -86,7 +90,15 @@ class Marker:
         kept = tuple(changes.values())
         dropped, kept = kept[:-_REMEMBERED], kept[-_REMEMBERED:]
         since = dropped[-1].number if dropped else self.since
-        return replace(self, since=since, last=number, nonce=nonce, closed=closed, changes=kept)
+        return replace(
+            self,
+            since=since,
+            last=number,
+            nonce=nonce,
+            closed=closed,
+            day=max(day, self.day),
+            changes=kept,
+        )
 
     def to_bytes(self) -> bytes:
         """JSON, as it is stored. ASCII, since names may hold what is no text."""
@@ -97,6 +109,7 @@ class Marker:
             "last": self.last,
             "nonce": self.nonce,
             "closed": self.closed,
+            "day": self.day,
             "changes": [[c.number, c.path, c.deleted] for c in self.changes],
         }
         return json.dumps(content, separators=(",", ":")).encode() + b"\n"
@@ -139,11 +152,14 @@ def _parsed(content: dict[str, Any]) -> Marker:
         last=_typed(int, content["last"]),
         nonce=_typed(str, content["nonce"]),
         closed=_typed(bool, content["closed"]),
+        day=_typed(int, content.get("day", 0)),  # earlier versions wrote none
         changes=changes,
     )
     numbers = [marker.since, *(change.number for change in changes)]
     if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
         raise ValueError("the changes are out of order")
+    if marker.day < 0:
+        raise ValueError("days begin at zero")
     if marker.since < 0 or numbers[-1] != marker.last:
         raise ValueError("the numbers contradict each other")
     return marker

@@ -39,14 +39,21 @@ class OwnMarker:
         self._sent: set[str] = set()  # nonces: no answer came, may be stored by now
         self._untold: dict[str, bool] = {}
         self._is_new = True  # what is to be written tells more than its changes
+        self._day = 0  # until which it should say that we are there
         self._may_go_on = True  # with the epoch: all that was written is, or will be, told
         self._earliest = clock()
         self.trouble: str | None = None
 
     @property
+    def day(self) -> int:
+        """The day that it carries, as far as is known."""
+        return 0 if self._marker is None else self._marker.day
+
+    @property
     def due(self) -> float | None:
         """When to call `publish`, by the clock; None while there is nothing to tell."""
-        if self._is_certain and not self._untold and not self._is_new and self._may_go_on:
+        is_told = not self._untold and not self._is_new and self.day >= self._day
+        if self._is_certain and is_told and self._may_go_on:
             return None
         return max(self._earliest, self._retry.at or self._earliest)
 
@@ -59,6 +66,10 @@ class OwnMarker:
     def lost_track(self) -> None:
         """Something may have been written that nobody will `tell`."""
         self._may_go_on = False
+
+    def renew(self, day: int) -> None:
+        """Say that we are there on this day."""
+        self._day = max(self._day, day)
 
     def saw(self, token: Token | None) -> None:
         """A listing shows our marker in this version (None: not at all)."""
@@ -84,10 +95,13 @@ class OwnMarker:
             marker = await self._stored()
             if not self._may_go_on:
                 marker, self._is_new = _begin(), True
-            if not self._untold and not self._is_new and closed == marker.closed:
-                return  # the look showed that it is told already
+            is_told = not self._untold and not self._is_new and marker.day >= self._day
+            if is_told and closed == marker.closed:
+                return  # as the look has shown
             try:
-                await self._write(marker.telling(self._untold, _nonce(), closed=closed))
+                await self._write(
+                    marker.telling(self._untold, _nonce(), closed=closed, day=self._day)
+                )
             except PreconditionFailed:
                 continue
             return

@@ -11,8 +11,8 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory
 from tests.system.agent_process import eventually
 from tests.system.conftest import Node
+from tests.unit.license.loop_system import MAIL, Postbox, postbox
 from tests.unit.license.support import Cleo, LoopClock, MemoryRepository, license_settings
-from tests.unit.license.test_loop import MAIL, Postbox, postbox
 
 __all__ = ["postbox"]
 

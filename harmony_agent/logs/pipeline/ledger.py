@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.threads import Workers
-from harmony_agent.logs.database import open_database, translated
+from harmony_agent.core.database import Database, DatabaseThread, transaction
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.repositories.interface import Token
 
 __all__ = ["Ledger", "Row"]
-
-_LIMIT: Final = 30.0  # seconds for a call; a local disk
 
 # `wanted`: the log has lost what the segment holds, so it has to be delivered from the repository.
 _SCHEMA: Final = """
@@ -28,6 +25,7 @@ CREATE TABLE IF NOT EXISTS segments (
 );
 """
 _TOTALS: Final = "SELECT ifnull(max(number), 0), count(*), ifnull(sum(events), 0) FROM segments"
+_ADD: Final = "INSERT OR REPLACE INTO segments (path, token, events, after) VALUES (?, ?, ?, ?)"
 _LAST: Final = "SELECT after FROM segments WHERE NOT wanted ORDER BY number DESC LIMIT 1"
 _UNWANTED: Final = "SELECT path FROM segments WHERE NOT wanted"
 _WANT: Final = "UPDATE segments SET wanted = 1 WHERE number = ?"
@@ -61,9 +59,10 @@ class Ledger:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "parked.db"
-        self._workers = Workers("parked-ledger", 1)
-        self._connection: sqlite3.Connection | None = None
+        # Not renewable: numbers would begin anew, below those that are known to be delivered.
+        path = state_dir / "parked.db"
+        database = Database(path, _SCHEMA, synchronous="NORMAL", renewable=False)
+        self._database = DatabaseThread(database, "parked-ledger")
         self.newest = 0
         """The number of the last segment, as far as is known; right after `load` and `add`."""
         self.segments = 0
@@ -73,82 +72,70 @@ class Ledger:
 
     async def load(self) -> None:
         """Learn what there is."""
-        await self._workers.run(_LIMIT, self._load)
+        await self._database.run(self._load)
 
     async def cursor(self) -> Position | None:
         """The place in the log after the last segment that is not wanted; None without one."""
-        return await self._workers.run(_LIMIT, self._cursor)
+        return await self._database.run(_cursor)
 
     async def add(self, path: str, token: Token, events: int, after: Position) -> None:
         """The segment `path` is parked, and reaches up to `after`."""
-        await self._workers.run(_LIMIT, self._add, path, token, events, after)
+        await self._database.run(self._add, path, token, events, after)
 
     async def delivered(self, passed: int, most: int) -> list[Row]:
         """Segments up to number `passed` which are not wanted: the log had it all."""
-        return await self._workers.run(_LIMIT, self._rows, _DELIVERED, (passed, most))
+        return await self._database.run(_rows, _DELIVERED, (passed, most))
 
     async def wanted(self, most: int) -> list[Row]:
         """Segments that have to be delivered from the repository."""
-        return await self._workers.run(_LIMIT, self._rows, _WANTED, (most,))
+        return await self._database.run(_rows, _WANTED, (most,))
 
     async def want(self, rows: Sequence[Row]) -> None:
         """The log has lost what these hold."""
-        await self._workers.run(_LIMIT, self._change, _WANT, rows)
+        await self._database.run(self._change, _WANT, rows)
 
     async def paths(self) -> set[str]:
         """All that this node parked and that is not wanted."""
-        return await self._workers.run(_LIMIT, self._paths)
+        return await self._database.run(_paths)
 
     async def remove(self, rows: Sequence[Row]) -> None:
         """These segments are deleted."""
-        await self._workers.run(_LIMIT, self._change, _REMOVE, rows)
+        await self._database.run(self._change, _REMOVE, rows)
 
     async def close(self) -> None:
         """Close the database; idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._workers.run(_LIMIT, connection.close)
-        self._workers.close()
+        await self._database.close()
 
     # The rest runs in the thread.
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = open_database(self._path, _SCHEMA, synchronous="NORMAL")
-        return self._connection
-
-    def _load(self) -> None:
-        with translated(self._path):
-            found = self._open().execute(_TOTALS).fetchone()
+    def _load(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute(_TOTALS).fetchone()
         self.newest, self.segments, self.events = max(self.newest, found[0]), found[1], found[2]
 
-    def _cursor(self) -> Position | None:
-        with translated(self._path):
-            row = self._open().execute(_LAST).fetchone()
-        return Position.from_json(json.loads(row[0])) if row else None
+    def _add(
+        self, connection: sqlite3.Connection, path: str, token: Token, events: int, after: Position
+    ) -> None:
+        # A segment parked anew after a lost answer gets a new number: it reaches as far.
+        connection.execute(_ADD, (path, token, events, json.dumps(after.to_json())))
+        self._load(connection)
 
-    def _add(self, path: str, token: Token, events: int, after: Position) -> None:
-        with translated(self._path):
-            # A segment parked anew after a lost answer gets a new number: it reaches as far.
-            self._open().execute(
-                "INSERT OR REPLACE INTO segments (path, token, events, after) VALUES (?, ?, ?, ?)",
-                (path, token, events, json.dumps(after.to_json())),
-            )
-        self._load()
+    def _change(self, connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
+        with transaction(connection):
+            connection.executemany(statement, [(row.number,) for row in rows])
+        self._load(connection)
 
-    def _rows(self, query: str, values: tuple[int, ...]) -> list[Row]:
-        with translated(self._path):
-            rows = self._open().execute(query, values).fetchall()
-        return [
-            Row(number, path, Token(token), events, Position.from_json(json.loads(after)))
-            for number, path, token, events, after in rows
-        ]
 
-    def _paths(self) -> set[str]:
-        with translated(self._path):
-            return {row[0] for row in self._open().execute(_UNWANTED)}
+def _cursor(connection: sqlite3.Connection) -> Position | None:
+    row = connection.execute(_LAST).fetchone()
+    return Position.from_json(json.loads(row[0])) if row else None
 
-    def _change(self, statement: str, rows: Sequence[Row]) -> None:
-        with translated(self._path):
-            self._open().executemany(statement, [(row.number,) for row in rows])
-        self._load()
+
+def _rows(connection: sqlite3.Connection, query: str, values: tuple[int, ...]) -> list[Row]:
+    return [
+        Row(number, path, Token(token), events, Position.from_json(json.loads(after)))
+        for number, path, token, events, after in connection.execute(query, values)
+    ]
+
+
+def _paths(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute(_UNWANTED)}

@@ -18,11 +18,13 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.logs import metrics
 from harmony_agent.logs.pipeline.copies import Copies
 from harmony_agent.logs.pipeline.ledger import Ledger, Row
+from harmony_agent.logs.pipeline.outage import Look, followed, is_down
 from harmony_agent.logs.pipeline.pump import Pump
-from harmony_agent.logs.pipeline.redelivery import Redelivery
+from harmony_agent.logs.pipeline.redelivery import Leftovers
 from harmony_agent.logs.pipeline.segments import ParkedFolder, Segment, pack
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading, Tail
+from harmony_agent.logs.sources.taking import UNSETTLED_PAUSE
 from harmony_agent.logs.systems.interface import Limits
 
 __all__ = ["Announce", "Parking"]
@@ -34,7 +36,6 @@ Announce = Callable[[bool], Awaitable[None]]
 
 CONDITION: Final = "log-parking"
 
-_OUTAGE: Final = 30.0  # seconds without any delivery, then what is undelivered is parked
 _TURN: Final = 5.0  # seconds; what is written in them is lost with the node
 # Turns grow by as much with each thousand segments, so that these stay in the thousands.
 _LONGEST_TURN: Final = 60.0
@@ -53,21 +54,22 @@ class Parking:
         ledger: Ledger,
         copies: Copies,
         pump: Pump,
-        redelivery: Redelivery,
+        leftovers: Leftovers,
         health: Health,
     ) -> None:
         self._tail = tail
         self._ledger = ledger
         self._copies = copies
         self._pump = pump
-        self._redelivery = redelivery
+        self._leftovers = leftovers
         self._health = health
         self._workers = Workers("log-parking", 1)
         self._lock = asyncio.Lock()
         self._pending: tuple[Segment, Position] | None = None  # may be there, has no row yet
         self._announced_at: float | None = None  # the loop's time
         self._is_named = False  # as far as we know
-        self._strangers: list[str] | None = None  # left by an earlier agent; None: not looked yet
+        self._is_loaded = False
+        self._looks: tuple[Look, ...] = ()  # at the pump, turn by turn
 
     @property
     def events(self) -> int:
@@ -78,12 +80,15 @@ class Parking:
         """Park in an outage, clean up after it, for ever; deliver what an earlier agent left."""
         async with asyncio.TaskGroup() as tasks:
             keep = self._turns("parked", lambda: self._keep(folder, announce))
-            deliver = self._turns("delivered from their copies", lambda: self._deliver(folder))
+            deliver = self._turns(
+                "delivered from their copies", lambda: self._leftovers.deliver(folder)
+            )
             tasks.create_task(keep, name="log-parking")
             tasks.create_task(deliver, name="log-parked")
 
     async def finish(self, folder: ParkedFolder, announce: Announce, *, rest: bool) -> None:
-        """At the end: park all that is not delivered, if there is a `rest`; delete what is.
+        """At the end: park all that is not delivered, if there is a `rest`; delete what is. What
+        can't be read at this moment, as a file is being packed, is waited for.
 
         Raises AgentError and OSError; what is neither delivered nor parked stays in the log.
         """
@@ -121,22 +126,24 @@ class Parking:
                 await asyncio.sleep(min(grown, _LONGEST_TURN))
 
     async def _keep(self, folder: ParkedFolder, announce: Announce) -> None:
+        self._looks = followed(self._looks, self._look())
         async with self._lock:
             await self._load(folder)
             await self._clear(folder)
-            if self._pending is not None or self._pump.stalled() >= _OUTAGE:
+            if self._pending is not None or self._is_outage():
                 await self._park(folder, announce, to_end=False)
             await self._say_if_none(announce)
         self._tell()
 
     async def _load(self, folder: ParkedFolder) -> None:
         """Once: learn what is parked, and by whom."""
-        if self._strangers is None:
+        if not self._is_loaded:
             await self._ledger.load()
             self._copies.newest = self._ledger.newest
             own = await self._ledger.paths()
-            self._strangers = [path for path in await folder.paths() if path not in own]
-            self._is_named = bool(self._strangers or own)  # by the agent that parked them
+            await self._leftovers.look(folder, own)
+            self._is_named = bool(self._leftovers.strangers or own)  # by the agent that parked them
+            self._is_loaded = True
 
     async def _clear(self, folder: ParkedFolder) -> None:
         """Delete the segments whose events were delivered from the log."""
@@ -175,9 +182,11 @@ class Parking:
         if self._pending is not None:
             await self._put(folder, announce, *self._pending)
         place = await self._ledger.cursor() or await self._pump.position()
-        while to_end or self._pump.stalled() >= _OUTAGE:
+        while to_end or self._is_outage():
             reading: Reading = await self._workers.run(_READ_LIMIT, self._tail.read, place, _LIMITS)
-            if reading.after == place:
+            if reading.unsettled and to_end:
+                await asyncio.sleep(UNSETTLED_PAUSE)
+            elif reading.after == place:
                 return
             place = reading.after
             if reading.events:
@@ -206,25 +215,16 @@ class Parking:
             self._announced_at, self._is_named = now, True
 
     async def _say_if_none(self, announce: Announce) -> None:
-        if self._is_named and not self._ledger.events and not self._strangers:
+        if self._is_named and not self._ledger.events and not self._leftovers.strangers:
             await announce(False)
             self._announced_at, self._is_named = None, False
 
-    async def _deliver(self, folder: ParkedFolder) -> None:
-        """Deliver what an earlier agent of this node left, and what the log has lost."""
-        delivered = 0
-        while self._strangers:
-            # One that can't be delivered now must not be in the others' way.
-            self._strangers.append(self._strangers.pop(0))
-            delivered += await self._redelivery.deliver(folder, self._strangers[-1], patient=True)
-            self._strangers.pop()
-        if delivered:
-            log.info("parked log events are delivered", extra={"events": delivered})
-        if self._ledger.events:
-            for row in await self._ledger.wanted(_AT_ONCE):
-                delivered = await self._redelivery.deliver(folder, row.path, patient=True)
-                await self._ledger.remove([row])
-                log.info("log events that the log lost are delivered", extra={"events": delivered})
+    def _look(self) -> Look:
+        now = asyncio.get_running_loop().time()
+        return Look(now, self._pump.delivered, self._pump.waiting)
+
+    def _is_outage(self) -> bool:
+        return is_down(self._pump.stalled(), (*self._looks, self._look()))
 
     def _tell(self) -> None:
         metrics.PARKED_NOW.set(self._ledger.events)

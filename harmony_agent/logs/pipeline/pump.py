@@ -18,6 +18,7 @@ from harmony_agent.logs.pipeline.feed import Feed
 from harmony_agent.logs.pipeline.window import Batch, InFlight
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.tail import Reading
+from harmony_agent.logs.sources.taking import UNSETTLED_PAUSE
 from harmony_agent.logs.systems.current import CurrentLogSystem
 
 __all__ = ["CONDITION", "Pump"]
@@ -66,6 +67,7 @@ class Pump:
         self._read: Position | None = None  # all before it is done with or in flight
         self._reading: asyncio.Task[Reading] | None = None
         self._sending: dict[asyncio.Task[int], Batch] = {}
+        self._unsettled = False  # files were being packed when the log was looked at last
         self._moved = 0.0  # the loop's time of the last delivery, or when there was none to make
         self.behind = 0  # bytes of the file beyond what is in flight
         self.delivered = 0
@@ -80,6 +82,12 @@ class Pump:
     def pending(self) -> int:
         """How many events were read and are not done with."""
         return self._flight.pending
+
+    @property
+    def waiting(self) -> int:
+        """How many events are not done with: those that were read, and an estimate of what lies
+        beyond them in their file."""
+        return self.pending + self.behind * self.pending // max(1, self._flight.size)
 
     def lag(self) -> float:
         """Age in seconds of the oldest event that is not done with; 0 without one."""
@@ -99,7 +107,8 @@ class Pump:
         return self._done
 
     async def stream(self, *, until_end: bool) -> None:
-        """Deliver what the log holds: for ever, or until its present end."""
+        """Deliver what the log holds: for ever, or until its present end, which is waited for as
+        long as it can't be seen."""
         position = await self._position()
         copies = 0  # parked before the log is being looked at
         ended = False  # there is no more to read, as far as was seen
@@ -118,7 +127,7 @@ class Pump:
                 self._beat()
                 if self._reading is not None and self._reading.done():
                     reading, self._reading = self._reading.result(), None
-                    ended = not self._take(reading)
+                    ended = not self._take(reading) and not reading.unsettled
                     position = reading.after
                     if reading.at_end:
                         self._flight.cover(copies)
@@ -135,7 +144,9 @@ class Pump:
                 position = await self._position()
                 while True:
                     reading = await self._feed.next(position, self._log_system.limits)
-                    if reading.after == position:
+                    if reading.unsettled:
+                        await asyncio.sleep(UNSETTLED_PAUSE)
+                    elif reading.after == position:
                         break
                     count += len(reading.events)
                     position = reading.after
@@ -150,10 +161,13 @@ class Pump:
     async def _look(self, position: Position, *, at_once: bool) -> Reading:
         if not at_once:
             await self._feed.pause()
+        elif self._unsettled:
+            await asyncio.sleep(UNSETTLED_PAUSE)
         return await self._feed.next(position, self._log_system.limits)
 
     def _take(self, reading: Reading) -> bool:
         """Put what was read into flight; whether that was anything."""
+        self._unsettled = reading.unsettled
         self.behind = reading.behind
         metrics.BEHIND.set(reading.behind)
         if reading.after == self._read:

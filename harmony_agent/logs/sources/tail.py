@@ -62,8 +62,11 @@ class Tail:
         """The next events after `position`, none if there are none yet."""
         self._lost = False
         reading = self._next(position, limits)
-        moved = reading.after is not position
-        return replace(reading, gap=position.behind) if self._lost and moved else reading
+        if self._lost and not reading.unsettled:  # else it was only being renamed just then
+            self._tell_lost(position)
+            if reading.after is not position:
+                return replace(reading, gap=position.behind)
+        return reading
 
     def holds(self, position: Position) -> bool | None:
         """Whether the log or its archive still has the file in which `position` is; None: that
@@ -88,7 +91,7 @@ class Tail:
                     reading = take(self._reader, place.source, start, limits, final=place.final)
                     if place.listing not in (None, self._archived(position)):
                         # Rotated again: look anew, or a file would be missed.
-                        return Reading([], position)
+                        return Reading([], position, unsettled=True)
                     if reading.after is not start:
                         self._hold(place.source)
                         return replace(reading, at_end=place.last and not reading.behind)
@@ -96,7 +99,7 @@ class Tail:
                     nothing = Reading([], position, reading.behind, at_end=at_end)
         except (Changed, Incomplete) as change:
             log.debug("the log is being rotated: %s", change)
-            return Reading([], position)
+            return Reading([], position, unsettled=True)
         return nothing
 
     def _places(self, position: Position, finished: list[str]) -> Generator[_Place]:
@@ -117,7 +120,7 @@ class Tail:
         current = Generation(self._path, 0, archived=False)
         ours = self._find(position, [current, *listing])
         if ours is None and position.fingerprint and not read_to_end:
-            self._tell_lost(position)
+            self._lost = True
         final = newest is not None  # a file put away is whole once the next one is there
         if ours is current:
             yield from self._open(current, position, finished, final=False)
@@ -181,7 +184,6 @@ class Tail:
         self._held = source
 
     def _tell_lost(self, position: Position) -> None:
-        self._lost = True
         if self._told_lost != position:
             self._told_lost = position
             log.error(

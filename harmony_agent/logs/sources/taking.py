@@ -10,10 +10,13 @@ from harmony_agent.logs.sources.position import Context, Position
 from harmony_agent.logs.sources.reader import Damage, EventReader, Parsed
 from harmony_agent.logs.systems.interface import Limits
 
-__all__ = ["MOST_EVENT_BYTES", "Changed", "Reading", "take"]
+__all__ = ["MOST_EVENT_BYTES", "UNSETTLED_PAUSE", "Changed", "Reading", "take"]
 
 # An event larger than this is skipped: Splunk takes 5 MB, Datadog 1 MB.
 MOST_EVENT_BYTES: Final = 16 * 1024 * 1024
+UNSETTLED_PAUSE: Final = 0.25
+"""Seconds after which another look at an unsettled log is worth its while."""
+
 _CHUNK: Final = 256 * 1024  # some 1,000 events
 # The closing tags are written over by the next event: skipping stops before them.
 _CLOSING_TAGS: Final = 256
@@ -28,7 +31,8 @@ class Changed(Exception):
 class Reading:
     """Events and the position after them, `size` bytes on; `behind` is how many bytes lie beyond
     it in its file. `gap`: a log that was not read to its end is gone, with so many bytes at least.
-    `at_end`: the log holds nothing beyond it, as far as was seen.
+    `at_end`: the log holds nothing beyond it, as far as was seen. `unsettled`: files are being
+    exchanged or packed at this moment, so what lies beyond can only be told later.
 
     A position that moved without events means: read on at once.
     """
@@ -40,6 +44,7 @@ class Reading:
     damage: list[Damage] = field(default_factory=list)
     gap: int | None = None
     at_end: bool = False
+    unsettled: bool = False
 
 
 def take(
@@ -52,6 +57,9 @@ def take(
     OSError.
     """
     size = _CHUNK
+    # Asked before the content: if the log is copied and cut to nothing after it was read, the copy
+    # must not be older than the place, or nobody would look for the rest in it.
+    modified = source.modified()
     while True:
         found = source.read(start, size)
         if found is None:
@@ -73,7 +81,7 @@ def take(
     offset = start.offset + parsed.consumed
     behind = _pending(data[parsed.consumed :]) if at_end else max(0, source.size() - offset)
     after = Position(
-        modified=source.modified(),
+        modified=modified,
         device=device,
         inode=inode,
         offset=offset,

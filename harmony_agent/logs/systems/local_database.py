@@ -1,23 +1,19 @@
 """The local store's SQLite file: blocking, to be called from threads."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 import orjson
 
-from harmony_agent.logs.database import is_damage, open_database, set_aside, translated
+from harmony_agent.core.database import Database, transaction
 from harmony_agent.logs.event import Event, format_time
 from harmony_agent.logs.query import Page
 from harmony_agent.logs.systems.local_query import Select, cursor_after, milliseconds
 
 __all__ = ["EventReader", "EventWriter"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # Retention counts from arrival, and `seq` grows with arrival: the oldest have the smallest.
 _SCHEMA: Final = """
@@ -69,16 +65,15 @@ class EventWriter:
     damaged one is set aside and a new one begun by the next call."""
 
     def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float]) -> None:
-        self._path = path
+        self._database = Database(path, _SCHEMA, synchronous="FULL", shared=True)
         self._max_bytes = max_bytes
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
 
     def insert(self, events: Sequence[Event]) -> None:
         """Store `events` durably, those that are there already left out; then keep the size."""
-        with self._used() as connection:
+        with self._database.use() as connection:
             arrival = int(self._clock())
-            with _transaction(connection):
+            with transaction(connection):
                 connection.executemany(_INSERT, [_row(event, arrival) for event in events])
             while _bytes_used(connection) > self._max_bytes and _delete_oldest(connection):
                 pass
@@ -86,7 +81,7 @@ class EventWriter:
     def delete_arrived_before(self, cutoff: int) -> int:
         """Delete the oldest events as far as they arrived before `cutoff` (epoch seconds), a chunk
         at most; how many that were."""
-        with self._used() as connection:
+        with self._database.use() as connection:
             rows = connection.execute(
                 "SELECT seq, arrival FROM events ORDER BY seq LIMIT ?", (_PRUNED_AT_ONCE,)
             )
@@ -95,41 +90,23 @@ class EventWriter:
 
     def count(self) -> int:
         """How many events there are; proves that the file can be written."""
-        with self._used() as connection, _transaction(connection):
+        with self._database.use() as connection, transaction(connection):
             return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
     def close(self) -> None:
         """Close the connection; idempotent."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    @contextmanager
-    def _used(self) -> Iterator[sqlite3.Connection]:
-        with translated(self._path):
-            try:
-                if self._connection is None:
-                    self._connection = open_database(self._path, _SCHEMA, synchronous="FULL")
-                yield self._connection
-            except sqlite3.Error as error:
-                if is_damage(error):
-                    self.close()
-                    set_aside(self._path, error)
-                raise
+        self._database.close()
 
 
 class EventReader:
     """The connection that searches."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._database = Database(path, _SCHEMA, synchronous="FULL", shared=True)
 
     def page(self, select: Select) -> Page:
         """Answer `select`. Raises Unavailable if the file can't be used."""
-        with translated(self._path):
-            connection = self._open()
+        with self._database.use() as connection:
             total = connection.execute(
                 f"SELECT count(*) FROM events WHERE {select.conditions}",  # noqa: S608 - all bound
                 select.values,
@@ -145,34 +122,11 @@ class EventReader:
 
     def interrupt(self) -> None:
         """End the search that runs, from any thread."""
-        if self._connection is not None:
-            self._connection.interrupt()
+        self._database.interrupt()
 
     def close(self) -> None:
         """Close the connection; idempotent."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        """The connection, a new one if the file was set aside meanwhile."""
-        inode = self._path.stat().st_ino if self._path.exists() else 0
-        if self._connection is None or inode != self._inode:
-            self.close()
-            self._connection = open_database(self._path, _SCHEMA, synchronous="FULL")
-            self._inode = self._path.stat().st_ino
-        return self._connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        self._database.close()
 
 
 def _row(event: Event, arrival: int) -> tuple[Any, ...]:
@@ -232,5 +186,5 @@ def _delete_oldest(connection: sqlite3.Connection) -> int:
 
 
 def _delete_up_to(connection: sqlite3.Connection, seq: int) -> int:
-    with _transaction(connection):
+    with transaction(connection):
         return connection.execute("DELETE FROM events WHERE seq <= ?", (seq,)).rowcount

@@ -234,7 +234,7 @@ async def test_a_damaged_store_is_set_aside(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.send([event(1)])
         assert await numbers(store, Query()) == [1]
-    assert any(path.name.startswith("events.db.broken-") for path in tmp_path.iterdir())
+    assert any(path.name.startswith("events.db.damaged-") for path in tmp_path.iterdir())
 
 
 async def test_damage_found_late_ends_with_a_new_store(tmp_path: Path) -> None:

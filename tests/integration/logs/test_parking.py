@@ -13,7 +13,7 @@ import pytest
 from fixtures.harmony_log import HarmonyLog, element
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
 from harmony_agent.logs.event import Event
-from harmony_agent.logs.pipeline import parking
+from harmony_agent.logs.pipeline import outage, parking
 from harmony_agent.logs.pipeline.segments import ParkedFolder, unpack
 from harmony_agent.logs.sources.position import Position
 from harmony_agent.logs.sources.reader import EventReader
@@ -30,7 +30,7 @@ FOLDER = ".harmony-agent/parked"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage begins after a moment, and turns follow each other."""
-    monkeypatch.setattr(parking, "_OUTAGE", 0.3)
+    monkeypatch.setattr(outage, "_OUTAGE", 0.3)
     monkeypatch.setattr(parking, "_TURN", 0.05)
 
 
@@ -130,9 +130,29 @@ async def test_an_outage_parks_what_is_undelivered_and_its_end_clears_it(pod: Po
     assert messages(system) == pod.node.messages()
 
 
+async def test_a_trickle_counts_as_an_outage(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log system that takes an event now and then: what would wait for long is parked, and once
+    it takes more, each event has come once and the copies are deleted."""
+    monkeypatch.setattr(outage, "_LONGEST_WAIT", 3.0)
+    system = ScriptedLogSystem()
+
+    def trickle(_: Sequence[Event]) -> Receipt:
+        system.script.append(trickle)
+        return Receipt(1, pause=0.1)
+
+    system.script.append(trickle)
+    pod.node.write(2_500)
+    async with pod.running(system) as stream:
+        await until(lambda: stream.parked > 2_000)
+        assert 0 < len(system.received) < 250
+        system.script.clear()
+        await until(lambda: not pod.repository.files)
+    assert messages(system) == pod.node.messages()
+
+
 async def test_a_short_outage_parks_nothing(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the first 30 seconds the log itself is enough."""
-    monkeypatch.setattr(parking, "_OUTAGE", 30.0)
+    monkeypatch.setattr(outage, "_OUTAGE", 30.0)
     system = down()
     pod.node.write(5)
     async with pod.running(system):
@@ -358,7 +378,7 @@ async def test_a_damaged_segment_is_left_and_told(
 async def test_the_end_parks_the_rest(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be delivered while draining is parked, however short the outage is; the next
     agent that finds the log delivers from it, and deletes the copies."""
-    monkeypatch.setattr(parking, "_OUTAGE", 30.0)
+    monkeypatch.setattr(outage, "_OUTAGE", 30.0)
     pod.node.write(150)
     async with pod.running(down()) as stream:
         assert await stream.drain(0.2) == 150
@@ -371,7 +391,7 @@ async def test_the_end_parks_the_rest(pod: Pod, monkeypatch: pytest.MonkeyPatch)
     assert pod.parked() == pod.node.messages()
     system = ScriptedLogSystem()
     async with pod.node.running(system) as stream:
-        assert await stream.drain(10) == 0
+        assert await stream.drain(10) is None
     async with pod.running(system):
         await until(lambda: not pod.repository.files)
     assert messages(system) == pod.node.messages()

@@ -31,7 +31,7 @@ from tests.integration.repositories.backends import Backend
 from tests.integration.repositories.conftest import make_backend
 from tests.integration.repositories.test_failures import changed_server
 from tests.integration.sync.disk import tree
-from tests.integration.sync.node import Node, opened
+from tests.integration.sync.node import Node, beside_harmony, opened
 
 __all__ = [
     "FILES",
@@ -42,6 +42,7 @@ __all__ = [
     "Witness",
     "arrival",
     "fill",
+    "filled",
     "nothing_spoiled",
     "pods_by_wire",
 ]
@@ -147,6 +148,13 @@ async def arrival(repository: Repository) -> None:
             path: entry.size for path, entry in _of_harmony(await _entries(repository)).items()
         }:
             await asyncio.sleep(0.1)
+
+
+async def filled(pods: Pods) -> None:
+    """A first pod pushes all of FILES, and ends."""
+    async with beside_harmony(first := pods.node("first")), pods.straight() as repository:
+        fill(first)
+        await arrival(repository)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What the integration tests of the sync share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from harmony_agent.settings.model import SyncSettings
 from tests.integration.repositories.conftest import azurite, gcs, make_backend, samba, seaweedfs
+from tests.integration.sync.by_wire import Pods, pods_by_wire
 from tests.integration.sync.disk import Disk, make_disk
 from tests.integration.sync.node import QUICK, Node
 from tests.system.conftest import small_disk
@@ -35,3 +36,10 @@ def make_nodes(request: pytest.FixtureRequest, tmp_path: Path) -> MakeNodes:
         return [Node(tmp_path / name, settings, backend.system, sync) for name in names]
 
     return make
+
+
+@pytest.fixture
+def pods(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
+    """Pods of a new system that reach the backend `kind`, a parameter of the test, by a wire."""
+    with pods_by_wire(kind, request, tmp_path) as made:
+        yield made

@@ -1,8 +1,6 @@
 """The connection breaks in the middle of the work, again and again: nothing is lost or half."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,22 +14,15 @@ from tests.integration.sync.by_wire import (
     Witness,
     arrival,
     fill,
+    filled,
     nothing_spoiled,
-    pods_by_wire,
 )
 from tests.integration.sync.node import beside_harmony
 
-pytestmark = [pytest.mark.server, LEFT_OPEN]
+pytestmark = [pytest.mark.server, LEFT_OPEN, pytest.mark.parametrize("kind", SERVERS)]
 
 # Bytes between cuts: in the middle of small files, then of the large one, which is more than all.
 CUTS = (40_000, 100_000, LARGE // 4, LARGE // 4)
-
-
-@pytest.fixture(params=SERVERS)
-def pods(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
-    """Pods that reach one of the servers by a wire."""
-    with pods_by_wire(request.param, request, tmp_path) as made:
-        yield made
 
 
 async def test_a_push_that_is_cut_arrives_whole(pods: Pods) -> None:
@@ -51,9 +42,7 @@ async def test_a_push_that_is_cut_arrives_whole(pods: Pods) -> None:
 
 async def test_a_first_pull_that_is_cut_ends_whole(pods: Pods) -> None:
     """A pod that lost its disk gets all of it back, and at no moment half of a file."""
-    async with beside_harmony(first := pods.node("first")), pods.straight() as repository:
-        fill(first)
-        await arrival(repository)
+    await filled(pods)
     node = pods.node("again")
     async with pods.straight() as repository:
         witness = Witness(repository, [node])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,8 @@ from tests.integration.sync.by_wire import (
     Pods,
     arrival,
     fill,
+    filled,
     nothing_spoiled,
-    pods_by_wire,
 )
 from tests.integration.sync.disk import eventually
 from tests.integration.sync.node import beside_harmony
@@ -26,13 +25,6 @@ pytestmark = [pytest.mark.server, LEFT_OPEN]
 
 PATIENCE = 1.0  # seconds for an operation
 TOLD_WITHIN = 25.0  # seconds; less than an operation may take by its usual limit
-
-
-@pytest.fixture
-def pods(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
-    """Pods by a wire."""
-    with pods_by_wire(kind, request, tmp_path) as made:
-        yield made
 
 
 @contextlib.contextmanager
@@ -78,9 +70,7 @@ async def test_silence_in_the_middle_of_a_push_is_told_and_ends(pods: Pods, way:
 async def test_a_pod_that_starts_in_silence_tells_and_goes_on(pods: Pods) -> None:
     """Nothing answers from the first moment on: that is told, nothing hangs, and afterwards the
     first pull is made."""
-    async with beside_harmony(first := pods.node("first")), pods.straight() as repository:
-        fill(first)
-        await arrival(repository)
+    await filled(pods)
     node, health = pods.node("again"), Health()
     pods.wire.fall_silent()
 

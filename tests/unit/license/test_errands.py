@@ -7,9 +7,7 @@ import pytest
 
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.settings.model import MailSettings
-from tests.unit.license.test_loop import DAY, Postbox, System, postbox, system
-
-__all__ = ["postbox", "system"]
+from tests.unit.license.loop_system import DAY, Postbox, System
 
 pytestmark = pytest.mark.looptime(noop_cycles=4)
 

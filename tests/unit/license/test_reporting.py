@@ -8,10 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from harmony_agent.lifecycle.health import Level
+from tests.unit.license.loop_system import DAY, Postbox, System
 from tests.unit.license.support import START
-from tests.unit.license.test_loop import DAY, Postbox, System, postbox, system
-
-__all__ = ["postbox", "system"]
 
 pytestmark = pytest.mark.looptime(noop_cycles=4)
 

@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from fixtures.cleo import ANSWERS, LicenseService, TicketService
 from harmony_agent.license.client import TicketRequest, VerificationRequest
 from harmony_agent.settings.model import MailSettings
+from tests.unit.license.loop_system import System
 from tests.unit.license.support import Cleo, license_settings
-from tests.unit.license.test_loop import System
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[3] / "docs" / "license-openapi.yaml").read_text()

@@ -57,10 +57,10 @@ async def test_concurrent_rows_share_a_commit(tmp_path: Path) -> None:
             nonlocal commits
             commits += statement == "COMMIT"
 
-        assert base._connection is not None
-        base._connection.set_trace_callback(count)
-        await asyncio.gather(*(base.put(f"certs/{n}", row()) for n in range(50)))
-        base._connection.set_trace_callback(None)
+        with base._database.use() as connection:
+            connection.set_trace_callback(count)
+            await asyncio.gather(*(base.put(f"certs/{n}", row()) for n in range(50)))
+            connection.set_trace_callback(None)
         assert commits <= 3
 
 

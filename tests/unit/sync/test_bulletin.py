@@ -188,6 +188,7 @@ STEP = st.one_of(
     st.tuples(st.just("lose answer"), st.just("")),
     st.tuples(st.just("fail"), st.just("")),
     st.tuples(st.just("reader restarts"), st.just("")),
+    st.tuples(st.just("a day passes"), st.just("")),
 )
 
 
@@ -237,6 +238,9 @@ class World:
             case "reader restarts":
                 self.reader = bulletin(self.repository, "reader")
             case "wait":
+                await self.turn()
+            case "a day passes":  # so that the markers are renewed
+                await asyncio.sleep(86_400)
                 await self.turn()
 
     def restart(self) -> None:
