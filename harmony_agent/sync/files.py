@@ -10,11 +10,11 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
+from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory, temporary_name
 from harmony_agent.core.errors import (
     Absent,
     AgentError,
@@ -170,8 +170,7 @@ class HomeFiles:
             if expected is None:
                 _place_new(arrival.draft)
             else:
-                _require(target, expected)
-                arrival.draft.put_over()
+                _change(target, expected, arrival.draft.put_over)
             sync_directory(target.parent)
             return arrival.described()
 
@@ -190,8 +189,7 @@ class HomeFiles:
         target = self.home / path
         self._verify(path, expected, keep)
         with local_errors(target):
-            _require(target, expected)
-            target.unlink()
+            _change(target, expected, target.unlink)
             sync_directory(target.parent)
 
     def sweep(self, residue: Iterable[str], *, younger_too: bool) -> int:
@@ -269,13 +267,42 @@ def _place_new(draft: Draft) -> None:
         draft.put_over()
 
 
+def _change(target: Path, expected: LocalFile, change: Callable[[], object]) -> None:
+    """Replace or remove `target` if it is `expected`. What Harmony writes into it between the look
+    and the change is not lost: it comes back, and PreconditionFailed is raised."""
+    old = target.with_name(temporary_name())
+    try:
+        os.link(target, old)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # A volume without hard links, or a file of somebody else's: the look has to do.
+        _require(target, expected)
+        change()
+        return
+    try:
+        _require(target, expected)
+        change()
+        if not _is(old, expected):
+            old.rename(target)
+            raise PreconditionFailed(f"{target} has changed")
+    finally:
+        old.unlink(missing_ok=True)
+
+
 def _require(target: Path, expected: LocalFile) -> None:
-    status = target.lstat()
-    present = (status.st_size, status.st_mtime_ns, status.st_ino)
-    if present != (expected.size, expected.mtime_ns, expected.inode) or not stat.S_ISREG(
-        status.st_mode
-    ):
+    if not _is(target, expected):
         raise PreconditionFailed(f"{target} has changed")
+
+
+def _is(path: Path, expected: LocalFile) -> bool:
+    status = path.lstat()
+    present = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return stat.S_ISREG(status.st_mode) and present == (
+        expected.size,
+        expected.mtime_ns,
+        expected.inode,
+    )
 
 
 def _mode_of(path: str) -> int:

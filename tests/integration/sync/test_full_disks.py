@@ -126,8 +126,8 @@ def test_a_local_disk_that_runs_full(which: str, small_disk: SmallDisk, tmp_path
             wanted = before | {"certs/one.cer": b"renewed" * 9 * KIB, "certs/three.cer": b"three"}
             outside.put("certs/one.cer", wanted["certs/one.cer"])
             outside.put("certs/three.cer", wanted["certs/three.cer"])
-            cause = "make room on that volume" if which == "home" else "is the state directory full"
-            eventually(lambda: cause in trouble(agent), LIMIT, "the cause")
+            causes = {"home": "make room on that volume", "state": "is writable and not full"}
+            eventually(lambda: causes[which] in trouble(agent), LIMIT, "the cause")
             here = {path: data for path, data in tree(layout.home).items() if path != filler.name}
             assert here.keys() >= before.keys()
             assert all(data in (before.get(path), wanted[path]) for path, data in here.items())

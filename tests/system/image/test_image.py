@@ -101,7 +101,7 @@ def test_brings_no_installer(podman: Podman) -> None:
 def test_all_modules_come_compiled(podman: Podman) -> None:
     """A start compiles nothing: the file system is read-only, so it would each time."""
     code = (
-        "import sys, pathlib, importlib, harmony_agent.cli.main\n"
+        "import sys, pathlib, harmony_agent.cli.main, harmony_agent.agent.agent\n"
         "caches = {m.__name__: m.__cached__ for m in list(sys.modules.values())\n"
         "          if getattr(m, '__cached__', None)}\n"
         "print(len(caches) > 200)\n"

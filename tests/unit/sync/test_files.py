@@ -16,6 +16,7 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.core.open_folders import OpenFolders
+from harmony_agent.sync import files as files_module
 from harmony_agent.sync.files import HomeFiles, local_errors
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import CHUNK
@@ -110,6 +111,50 @@ def test_a_change_between_reading_and_renaming_is_seen(
     with pytest.raises(PreconditionFailed):
         files.exchange("conf/Options.xml", b"ours", expected, keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda files, old: files.exchange("a.xml", b"theirs", old, False),
+        lambda files, old: files.withdraw("a.xml", old, False),
+    ],
+    ids=["exchange", "withdraw"],
+)
+def test_an_edit_between_the_last_look_and_the_change_comes_back(
+    files: HomeFiles,
+    change: Callable[[HomeFiles, LocalFile], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Harmony may write into a file in the very moment in which it is replaced or removed: the
+    edit stands afterwards, and whoever wanted the change has to look again."""
+    old = write(files, "a.xml", b"old")
+    look = files_module._require
+
+    def looked(target: Path, expected: LocalFile) -> None:
+        look(target, expected)
+        with target.open("r+b") as file:
+            file.write(b"edited")
+
+    monkeypatch.setattr(files_module, "_require", looked)
+    with pytest.raises(PreconditionFailed):
+        change(files, old)
+    assert everything(files.home) == {"a.xml": b"edited"}
+
+
+def test_without_hard_links_the_look_has_to_do(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume that has none takes replacements and removals all the same."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    made = files.exchange("a.xml", b"theirs", write(files, "a.xml", b"old"), False)
+    assert everything(files.home) == {"a.xml": b"theirs"}
+    files.withdraw("a.xml", made, False)
+    assert everything(files.home) == {}
 
 
 @pytest.mark.parametrize("how", ["new", "over another"])
