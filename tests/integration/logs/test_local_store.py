@@ -137,7 +137,6 @@ async def test_filters(tmp_path: Path, query: Query, expected: list[int]) -> Non
 
 
 @settings(
-    deadline=None,
     max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -153,7 +152,6 @@ def test_no_text_breaks_a_search(tmp_path: Path, text: str, node: str) -> None:
 
 
 @settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -127,7 +127,7 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ACTIONS, max_size=40))
 def test_every_event_is_read_once_and_in_order(actions: list[Action]) -> None:
     """Appends, torn writes, rotations of every form, restarts of either side, in any order."""

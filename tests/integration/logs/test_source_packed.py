@@ -27,7 +27,7 @@ def zipped() -> bytes:
 WHOLE = {"gzip": gzip.compress(LOG), "zip": zipped()}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import looptime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.batches import Batches
@@ -85,7 +85,6 @@ async def test_several_lanes_work_side_by_side() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(2)
 
 
-@settings(deadline=None)  # time is no subject here, and the machine may be busy
 @given(st.lists(st.sampled_from([0, 0, 0.5, 1, 1.5]), max_size=30), st.integers(1, 3))
 def test_no_item_is_forgotten(pauses: list[float], lanes: int) -> None:
     """Whenever it comes, also at the moment a lane ends."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.json_shape import Range, parse
@@ -59,7 +59,6 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         Outer,
@@ -75,7 +74,6 @@ def test_what_was_written_is_read_back(outer: Outer) -> None:
     assert parse(Outer, orjson.loads(orjson.dumps(asdict(outer)))) == outer
 
 
-@settings(deadline=None)
 @given(ANY_JSON)
 def test_whatever_stands_there_is_taken_whole_or_refused(value: Any) -> None:
     """Only ValueError is raised, and what is taken has the shape that was asked for."""

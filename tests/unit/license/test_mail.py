@@ -135,7 +135,7 @@ def test_an_address_that_is_none_is_told_and_never_sent_to(address: str) -> None
         compose("over", FACTS, "harmony@example.com", address)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.text(st.sampled_from("abcdefghij- /.:"), max_size=300),
     st.text(st.sampled_from("abcdefghij-_"), min_size=1, max_size=63),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.logs.pipeline.outage import Look, followed, is_down
@@ -74,7 +74,6 @@ def test_a_moment_when_nothing_waits_begins_anew() -> None:
     assert followed(looks, Look(15.0, 5, 1)) == (Look(15.0, 5, 1),)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.1, 60), st.integers(0, 50), st.integers(0, 1000)), max_size=100)
 )

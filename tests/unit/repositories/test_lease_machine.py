@@ -146,7 +146,7 @@ class Contenders(RuleBasedStateMachine):
 
 
 TestContenders = Contenders.TestCase
-TestContenders.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestContenders.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def record(owner: str | None = "other", nonce: str = "n", epoch: int = 3) -> Record:

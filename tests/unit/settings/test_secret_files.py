@@ -342,9 +342,7 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
     assert "cleo-config-repo: can't be read" in text
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(KNOWN),
     content=st.one_of(

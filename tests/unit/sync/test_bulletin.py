@@ -280,7 +280,7 @@ async def tolerant(call: Callable[[], Awaitable[None]]) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @example(
     [("lose answer", ""), ("write", "conf/a"), ("wait", ""), ("write", "conf/a"), ("remove", "")]
 )

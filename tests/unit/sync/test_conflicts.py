@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Absent, PreconditionFailed, Refused
@@ -53,7 +53,6 @@ def _conflict(path: str, *, second: int = 0) -> Conflict:
     return found
 
 
-@settings(deadline=None)
 @given(path=harmony_paths, host=hosts, moment=moments, data=st.binary(max_size=20))
 def test_a_key_tells_what_it_was_made_of(
     path: str, host: str, moment: datetime, data: bytes

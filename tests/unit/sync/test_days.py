@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Unavailable
@@ -43,7 +43,6 @@ def test_thirty_days_are_kept() -> None:
     assert abandoned(31, {"a": 0, "b": 1, "c": 31, "d": 32}) == ["a"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.sync.markers import LARGEST_MARKER, Marker, News, Place, news
@@ -19,7 +19,6 @@ def wire(**changes: Any) -> bytes:
     return json.dumps(json.loads(marker.to_bytes()) | changes).encode()
 
 
-@settings(deadline=None)  # other processes may hold the machine
 @given(st.lists(WRITTEN, max_size=6), st.booleans())
 def test_what_is_stored_is_read_again(history: list[dict[str, bool]], closed: bool) -> None:
     """Format and parse are each other's inverse, also for names that are no text."""
@@ -45,7 +44,6 @@ def test_a_reader_learns_all_it_missed_and_nothing_twice(
     assert news(markers[-1].place, markers[-1]) == News()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 600), st.integers(0, 600), st.integers(1, 900))
 def test_who_misses_more_than_a_marker_remembers_is_told_so(
     before: int, missed: int, paths: int

@@ -98,7 +98,7 @@ class World:
                 self.bench.repository.put(path, content)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(step, max_size=25), st.sampled_from([1, 3]))
 def test_after_quiet_the_mirror_holds_home_and_nothing_a_stranger_wrote_is_lost(
     history: History, in_one_go: int

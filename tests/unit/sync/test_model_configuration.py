@@ -209,7 +209,7 @@ async def live(
     return written
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(step, max_size=25), st.sampled_from([1, 3]))
 def test_whatever_happens_all_agree_and_nothing_is_lost(history: History, in_one_go: int) -> None:
     """After quiet each node's files are the repository's (or held by the guard over deletes); no
