@@ -12,6 +12,7 @@ import smbclient
 from smbclient._pool import get_smb_tree  # not public, but it alone connects to a share by name
 from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBConnectionClosed
+from smbprotocol.session import SMB2SessionSetupRequest
 from smbprotocol.transport import Tcp
 
 from harmony_agent.core.errors import Unavailable
@@ -72,8 +73,12 @@ class _Connection(Connection):  # type: ignore[misc]  # smbprotocol has no types
     """One whose bytes the loop moves. The library makes its transport while it connects; that it
     may be another class is not foreseen there."""
 
-    def __init__(self, settings: SmbRepository, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: SmbRepository, loop: asyncio.AbstractEventLoop, previous: int
+    ) -> None:
+        """`previous` is the id of the session that this connection's takes the place of."""
         self._loop = loop
+        self._previous = previous
         self._transport: LoopTransport | None = None
         super().__init__(uuid.uuid4(), settings.server, settings.port)
         self.outstanding_requests = _Requests()
@@ -87,6 +92,14 @@ class _Connection(Connection):  # type: ignore[misc]  # smbprotocol has no types
     def transport(self, plain: Tcp | None) -> None:
         self._transport = LoopTransport(plain, self._loop) if plain else None
 
+    def send(self, message: Any, *args: Any, **more: Any) -> Any:
+        """See the library. A new session says which one it replaces, [MS-SMB2] 3.3.5.5.3: the
+        server ends that one, and frees what it held (the repository's lock, above all), although
+        its connection may look alive from there for minutes after it was cut."""
+        if isinstance(message, SMB2SessionSetupRequest):
+            message["previous_session_id"] = self._previous
+        return super().send(message, *args, **more)
+
 
 class SmbConnection:
     """Connects when it is needed, and anew after the server was gone. For any thread."""
@@ -98,6 +111,7 @@ class SmbConnection:
         self._key = f"{settings.server.lower()}:{settings.port}"
         self._cache = _Connections(self._key)
         self._newest: _Connection | None = None  # perhaps not connected yet
+        self._session = 0  # the id of the newest; 0: none yet
         self._connecting = threading.Lock()
         self._sharing = threading.Lock()
         self._is_closed = False
@@ -162,13 +176,14 @@ class SmbConnection:
         id; Samba hands those to one server process, and of two at the same instant one may get no
         answer."""
         assert self._loop is not None, "nobody called in_loop"
-        connection = _Connection(self._settings, self._loop)
+        connection = _Connection(self._settings, self._loop, self._session)
         self._newest = connection
         try:
             connection.connect(timeout=int(CONNECT))
             self._require_open()
             only = self.pinned(connection)
             session = smbclient.register_session(self._settings.server, **only)
+            self._session = session.session_id
             _collect_credits(session)
         except BaseException:
             if connection.transport:

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from smbprotocol.exceptions import SMBConnectionClosed
 
 from fixtures.servers.samba import Samba
+from fixtures.wire import Wire
 from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.repositories.smb_blocking import BlockingSmb
 from harmony_agent.repositories.smb_connection import SmbConnection
+from harmony_agent.repositories.smb_small import give_back, lock
 from tests.integration.repositories.backends import smb_settings
 from tests.integration.repositories.test_failures import opened
 
@@ -135,3 +138,27 @@ async def test_who_gives_up_waiting_leaves_no_half_file(samba: Samba) -> None:
                 await asyncio.sleep(0.01)
         for entry in await repository.list():
             assert entry.size == 2048
+
+
+async def test_a_lock_held_by_a_lost_connection_is_freed_by_the_next(samba: Samba) -> None:
+    """The server does not know that a connection is cut behind a firewall, and keeps what it holds
+    for minutes: the session that takes its place ends it."""
+    with Wire(samba.port) as wire:
+        settings = replace(smb_settings(samba), port=wire.port)
+        connection = SmbConnection(settings).in_loop()
+        calls = await asyncio.to_thread(connection.calls)
+        assert calls is not None
+        handle = await lock(calls, "held")
+        assert handle is not None
+        wire.fall_silent(after=1)
+        closing = asyncio.create_task(give_back(calls, handle))
+        async with asyncio.timeout(60):
+            while not wire.is_silent:
+                await asyncio.sleep(0.01)
+        connection.give_up()
+        await closing
+        wire.replace()  # the old connection stays open on the server's side
+        calls = await asyncio.to_thread(connection.calls)
+        assert calls is not None
+        assert await lock(calls, "held") is not None
+        await asyncio.to_thread(connection.disconnect)
