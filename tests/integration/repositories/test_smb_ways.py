@@ -68,9 +68,9 @@ async def everything(repository: Repository) -> None:
     assert len(await repository.list("new")) == 39
 
 
-def drafts(samba: Samba) -> list[str]:
-    """Files on the server that are no file of a repository."""
-    return [path.name for path in samba.files.rglob(".*") if path.is_file()]
+def drafts(samba: Samba, folder: str) -> list[str]:
+    """Files on the server in the repository `folder` that are no file of it."""
+    return [path.name for path in (samba.files / folder).rglob(".*") if path.is_file()]
 
 
 async def test_small_files_take_no_thread(server: Samba, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ async def test_small_files_take_no_thread(server: Samba, monkeypatch: pytest.Mon
     settings = smb_settings(server, encrypt=False)  # as the server wants it
     async with opened(connect(settings, "quick", ca_bundle=None)) as repository:
         await everything(repository)
-    assert drafts(server) == []
+    assert drafts(server, "quick") == []
 
 
 async def test_smbprotocol_can_do_all_of_it(samba: Samba, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ async def test_smbprotocol_can_do_all_of_it(samba: Samba, monkeypatch: pytest.Mo
     monkeypatch.setattr(SmbConnection, "calls", lambda _: None)
     async with opened(connect(smb_settings(samba), "slow", ca_bundle=None)) as repository:
         await everything(repository)
-    assert drafts(samba) == []
+    assert drafts(samba, "slow") == []
 
 
 async def test_a_share_of_dfs_is_left_to_smbprotocol(
@@ -134,7 +134,7 @@ async def test_who_gives_up_waiting_leaves_no_half_file(samba: Samba) -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         async with asyncio.timeout(60):
-            while drafts(samba):
+            while drafts(samba, "canceled"):
                 await asyncio.sleep(0.01)
         for entry in await repository.list():
             assert entry.size == 2048

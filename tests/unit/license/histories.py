@@ -167,7 +167,7 @@ def _rejuvenated(world: World) -> bytes | None:
         record = entry["record"]
         record["success"] = None
         for kind in OutageKind:
-            if record[kind]:
+            if record.get(kind):
                 record[kind]["start"] = world.now - 60.0
     return orjson.dumps(document)
 
