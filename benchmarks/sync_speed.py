@@ -1,6 +1,6 @@
 """First push and first pull of many small files, the agent's and rclone's, on the same servers.
 
-    python -m benchmarks.sync_speed [--files N] [--rounds N] [TYPE…]
+    python -m benchmarks.sync_speed [--files N] [--rounds N] [--scratch DIR] [TYPE…]
 
 Both are whole processes, from start to end, and take turns in going first; figures are medians.
 Ours runs from compiled bytecode, as in the image; it has every file on the disk before it counts,
@@ -9,6 +9,10 @@ the fastest of `--sweep`, which tries 4 to 64 transfers; a push leaves out all l
 destination (`--no-check-dest`), a pull all checks of checksums. A second ratio, in brackets, is
 against rclone followed by sync(1), which has the files on the disk as well. For a shared folder the
 bound is printed too: what any Python program needs at least (benchmarks/sync_bound.py).
+
+Nothing is deleted before all is over: for a minute ext4 does not hand out the inodes of deleted
+files, and searches past all of them for each new one, so that whoever comes second would be several
+times slower. For the same reason leave a few minutes between two runs.
 """
 
 import argparse
@@ -81,8 +85,6 @@ def bound(source: Path, scratch: Path) -> Run:
     copy = sync_bound.command(source, scratch / "bound", scratch / "bound.db")
     run, _ = _timed(copy, os.environ)
     assert count(scratch / "bound") == count(source)
-    shutil.rmtree(scratch / "bound")
-    (scratch / "bound.db").unlink()
     os.sync()
     return run
 
@@ -123,7 +125,6 @@ def measure(target: Target, scratch: Path, files: int, turn: int) -> Iterator[tu
             arrived = root / "home"
         found = count(arrived)
         assert found == files, f"{found} of {files} files arrived"
-        shutil.rmtree(root)
         os.sync()
 
 
@@ -172,35 +173,36 @@ def sweep(kind: str, target: Target, scratch: Path, files: int) -> None:
         )
 
 
+def compare(kind: str, target: Target, scratch: Path, files: int, rounds: int) -> None:
+    """Print what both made of `rounds` rounds, and for a shared folder the bound."""
+    turns = [measure(target, scratch, files, turn) for turn in range(rounds)]
+    report(kind, files, (run for runs in turns for run in runs))
+    if kind == "file":
+        bare = bound(scratch / "source", scratch)
+        print(
+            f"{kind:10} bound {files / bare.seconds:7.0f} files/s   CPU {bare.cpu:6.1f} s",
+            flush=True,
+        )
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description="first push and pull against rclone's")
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scratch", metavar="DIR", help="where homes and servers' files go")
     parser.add_argument("--sweep", action="store_true", help="only look for rclone's best flags")
     parser.add_argument("types", nargs="*", default=PEERS, metavar="TYPE")
     options = parser.parse_args()
-    for kind in options.types:
-        with tempfile.TemporaryDirectory(prefix="sync-speed-") as directory:
-            scratch = Path(directory)
+    with tempfile.TemporaryDirectory(dir=options.scratch, prefix="sync-speed-") as directory:
+        for kind in options.types:
+            scratch = Path(directory) / kind
             make_home(scratch / "source", options.files)
             with TARGETS[kind](scratch) as target:
                 if options.sweep:
                     sweep(kind, target, scratch, options.files)
-                    continue
-                runs = [
-                    run
-                    for turn in range(options.rounds)
-                    for run in measure(target, scratch, options.files, turn)
-                ]
-                report(kind, options.files, runs)
-                if kind == "file":
-                    bare = bound(scratch / "source", scratch)
-                    print(
-                        f"{kind:10} bound {options.files / bare.seconds:7.0f} files/s   "
-                        f"CPU {bare.cpu:6.1f} s",
-                        flush=True,
-                    )
+                else:
+                    compare(kind, target, scratch, options.files, options.rounds)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -23,9 +23,13 @@ __all__ = ["Base"]
 P = ParamSpec("P")
 T = TypeVar("T")
 _Query = tuple[str, tuple[object, ...]]  # a statement and its values
-_Change = tuple[str, Iterable[tuple[object, ...]]]  # a statement and its values, row by row
+_Change = tuple[str, Sequence[tuple[object, ...]]]  # a statement and its values, row by row
 
 _LIMIT: Final = 60.0  # seconds for one statement; a local disk that needs longer is broken
+# A commit is a disk sync, which takes the disk from whoever else needs it: transfers that follow
+# each other closely wait for company.
+_COMPANY: Final = 64  # changes that are worth a commit at once
+_PATIENCE: Final = 0.05  # seconds to wait for so many
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS base (
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
@@ -135,7 +139,7 @@ class Base:
         came of it, such a content in the repository is ours. Returns once that is on the disk."""
         if files:
             statement = "INSERT OR REPLACE INTO sent VALUES (?, ?)"
-            await self._run(self._write, [(statement, files.items())])
+            await self._run(self._write, [(statement, [*files.items()])])
 
     async def sent(self) -> dict[str, str]:
         """What was about to be sent, without a word of what came of it: content hash by path."""
@@ -153,7 +157,7 @@ class Base:
         """Keep these files (content hash by path) from traveling until their content changes, or
         until `put` or `remove` says what became of them."""
         statement = "INSERT OR REPLACE INTO held VALUES (?, ?)"
-        await self._run(self._write, [(statement, files.items())])
+        await self._run(self._write, [(statement, [*files.items()])])
 
     async def _commit(self, changes: list[_Change]) -> None:
         """Changes of concurrent transfers share one transaction: a commit costs a disk sync."""
@@ -177,6 +181,8 @@ class Base:
                     for _, done in batch:
                         if not done.done():
                             done.set_result(None)
+                if 0 < sum(_rows(changes) for changes, _ in self._waiting) < _COMPANY:
+                    await asyncio.sleep(_PATIENCE)
         finally:
             self._writer = None
 
@@ -217,6 +223,10 @@ class Base:
         with self._used() as connection, transaction(connection):
             for statement, rows in changes:
                 connection.executemany(statement, rows)
+
+
+def _rows(changes: Iterable[_Change]) -> int:
+    return max(len(rows) for _, rows in changes)
 
 
 def _put(rows: Mapping[str, BaseRow]) -> _Change:

@@ -28,7 +28,7 @@ R = TypeVar("R")
 _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
 _TOGETHER: Final = 128  # small files that are read or arrive in one go
-_LANES: Final = 2  # such goes of arrivals at a time: one writes while another waits for the disk
+_LANES: Final = 1  # such goes of arrivals at a time: one writes while another waits for the disk
 _LIMIT: Final = 120.0  # seconds for a step with a local file
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 

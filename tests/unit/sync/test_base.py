@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,6 +63,32 @@ async def test_concurrent_rows_share_a_commit(tmp_path: Path) -> None:
             await asyncio.gather(*(base.put(f"certs/{n}", row()) for n in range(50)))
             connection.set_trace_callback(None)
         assert commits <= 3
+
+
+@pytest.mark.looptime
+async def test_rows_that_follow_closely_wait_for_company(tmp_path: Path) -> None:
+    """What came during a commit does not begin the next at once: one that comes a moment later
+    goes with it."""
+    async with opened(tmp_path) as base:
+        commits = 0
+        others_came = threading.Event()
+
+        def trace(statement: str) -> None:
+            nonlocal commits
+            if statement == "COMMIT":
+                commits += 1
+                assert others_came.wait(10)
+
+        with base._database.use() as connection:
+            connection.set_trace_callback(trace)
+        first = asyncio.create_task(base.put("certs/1", row()))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(base.put("certs/2", row()))
+        await asyncio.sleep(0)
+        others_came.set()
+        await first
+        await asyncio.gather(second, base.put("certs/3", row()))
+        assert commits == 2
 
 
 async def test_the_rows_of_a_folder_are_exactly_those_below_it(tmp_path: Path) -> None:
