@@ -22,6 +22,7 @@ class AzureToken:
 
     def __init__(self) -> None:
         self._credential = DefaultAzureCredential()
+        self._is_spent = False  # it would give a token again that Azure takes no more
         self._workers = Workers("azure-token", 1)
         self._token: AccessToken | None = None
 
@@ -32,6 +33,9 @@ class AzureToken:
         return f"Bearer {self._token.token}"
 
     def _renewed(self) -> AccessToken:
+        if self._is_spent:
+            self._credential.close()
+            self._credential, self._is_spent = DefaultAzureCredential(), False
         try:
             return self._credential.get_token(_SCOPE)
         except CredentialUnavailableError as error:
@@ -42,6 +46,11 @@ class AzureToken:
             raise Refused(
                 "Azure gives no token; set accessKey or give the pod an identity"
             ) from error
+
+    def forget(self) -> None:
+        """Azure does not accept the token any more, whatever our clock says. By that same clock
+        azure-identity remembers it."""
+        self._token, self._is_spent = None, True
 
     def close(self) -> None:
         """Give back thread and connections."""

@@ -17,18 +17,23 @@ from harmony_agent.core.errors import (
     Refused,
     Unavailable,
 )
-from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.azure_key import shared_key
 from harmony_agent.repositories.http_answer import Head
 from harmony_agent.repositories.http_client import Answer, HttpClient
 from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
-from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
+from harmony_agent.repositories.http_errors import (
+    Denied,
+    exchange_error,
+    redirect_error,
+    retry_after,
+)
 from harmony_agent.repositories.http_request import quoted
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_azure
 from harmony_agent.repositories.objects import ObjectRepository
 from harmony_agent.repositories.server_clock import ServerClock
-from harmony_agent.repositories.store_xml import parsed
+from harmony_agent.repositories.store_xml import Page, listing
+from harmony_agent.repositories.trust import trusting
 from harmony_agent.settings.model import AzureBlobRepository
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureBlobConnector"]
 
+_LISTING: Final = {"restype": "container", "comp": "list"}
 _VERSION: Final = "2023-11-03"  # of the REST API; known to clouds and emulators since then
 
 
@@ -69,9 +75,9 @@ class AzureBlobConnector(ObjectRepository):
     async def _connect(self) -> None:
         if self._client is None:
             self._use_credentials()
-            trust = client_context(self._settings.ca_bundle, self._ca_bundle)
+            trust = trusting(self._settings.ca_bundle, self._ca_bundle)
             self._client = HttpClient(self._url, trust)
-        await self._ask("GET", self._container, {"restype": "container"})
+        await self._page({**_LISTING, "maxresults": "1"})
 
     def _use_credentials(self) -> None:
         if key := self._settings.access_key:
@@ -136,8 +142,14 @@ class AzureBlobConnector(ObjectRepository):
         if self._clock.corrected(answer) and isinstance(body, bytes):
             answer = await attempt()
         if answer.status // 100 != 2:
-            raise _denied(answer)
+            raise self._denied(answer)
         return answer
+
+    def _denied(self, answer: Head) -> Denied:
+        """Azure names the error in a header, so that it is there for HEAD as well."""
+        if answer.status == 401 and self._identity:
+            self._identity.forget()
+        return Denied(answer, answer.headers.get("x-ms-error-code", ""))
 
     async def _head(self, key: str) -> Entry | None:
         try:
@@ -159,7 +171,7 @@ class AzureBlobConnector(ObjectRepository):
         answer = await resources.enter_async_context(self._client.stream("GET", path, headers))
         if answer.status != 200:
             self._clock.corrected(answer)
-            raise _denied(answer)
+            raise self._denied(answer)
         size = int(answer.headers["content-length"])
         return Download(size, Token(answer.headers["etag"]), answer.pieces)
 
@@ -172,10 +184,14 @@ class AzureBlobConnector(ObjectRepository):
     async def _remove(self, key: str, token: Token) -> None:
         await self._ask("DELETE", self._blob(key), headers={"if-match": token})
 
+    async def _page(self, query: Mapping[str, str]) -> Page:
+        answer = await self._ask("GET", self._container, query)
+        return listing(answer.body, "EnumerationResults", "Blob")
+
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        query = {"restype": "container", "comp": "list", "include": "metadata", "prefix": prefix}
+        query = {**_LISTING, "include": "metadata", "prefix": prefix}
         while True:
-            page = parsed((await self._ask("GET", self._container, query)).body, "Blob")
+            page = await self._page(query)
             yield [
                 # Some versions of the service leave the quotes out in listings only.
                 Entry(row["Name"], int(row["Content-Length"]), Token(f'"{row["Etag"].strip(_Q)}"'))
@@ -195,7 +211,8 @@ class AzureBlobConnector(ObjectRepository):
         """The agent's error for an answer of the server."""
         code, status = error.code, error.status
         if code in ("AuthenticationFailed", "InvalidAuthenticationInfo") or status == 401:
-            return Refused(f"{what}: {self._url} does not accept accessKey ({code or status})")
+            given = "the pod's identity" if self._identity else "accessKey"
+            return Refused(f"{what}: {self._url} does not accept {given} ({code or status})")
         if code == "ContainerNotFound":
             container = self._settings.container
             return Refused(f"{what}: there is no container {container}; create it")
@@ -205,6 +222,13 @@ class AzureBlobConnector(ObjectRepository):
             )
         if status == 404:
             return Absent(f"{what}: there is no such blob")
+        if code == "BlobImmutableDueToPolicy":
+            return Refused(
+                f"{what}: a policy of the container, or a legal hold, forbids changes; use a "
+                "container without"
+            )
+        if code == "LeaseIdMissing":
+            return Unavailable(f"{what}: somebody else holds an Azure lease on the blob")
         if status in (409, 412):
             return PreconditionFailed(f"{what}: somebody else was first ({code})")
         if status == 403:
@@ -214,7 +238,8 @@ class AzureBlobConnector(ObjectRepository):
             )
         if status >= 500 and status != 501:
             return OutcomeUnknown(f"{what}: {self._url} answered {status} ({code})")
-        return Refused(f"{what}: {self._url} answered {status} ({code})")
+        redirect = redirect_error(error, what, self._url)
+        return redirect or Refused(f"{what}: {self._url} answered {status} ({code})")
 
 
 _Q: Final = '"'
@@ -223,8 +248,3 @@ _Q: Final = '"'
 def _is_folder(row: Mapping[str, str]) -> bool:
     """A folder of an account with hierarchical namespace; its name has no slash at the end."""
     return row.get("hdi_isfolder") == "true"
-
-
-def _denied(answer: Head) -> Denied:
-    """Azure names the error in a header, so that it is there for HEAD as well."""
-    return Denied(answer, answer.headers.get("x-ms-error-code", ""))

@@ -16,6 +16,16 @@ from harmony_agent.core.errors import AgentError, OutcomeUnknown, Refused, Unava
 __all__ = ["connection_error", "unwrapped"]
 
 _CERTIFICATE_WORDS: Final = ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed")
+# OpenSSL's words (crypto/x509/x509_txt.c, and `mismatch` of Python's ssl), and what they mean.
+_CERTIFICATE_FAULTS: Final = {
+    "certificate has expired": "has expired; renew it there, or correct this machine's clock",
+    "not yet valid": "is not valid yet; correct this machine's clock",
+    "mismatch, certificate is not valid": "is for another name; correct the server's name in the "
+    "settings, or its certificate",
+}
+_UNKNOWN_AUTHORITY: Final = (
+    "is not trusted; name the authority's certificate as caBundle or HARMONY_AGENT_CA_BUNDLE"
+)
 
 
 def unwrapped(error: BaseException) -> Iterator[BaseException]:
@@ -44,13 +54,11 @@ def connection_error(error: BaseException, what: str, server: str) -> AgentError
     def has(*kinds: type[BaseException]) -> bool:
         return any(isinstance(item, kinds) for item in found)
 
-    if has(ssl.SSLCertVerificationError) or any(
-        word in str(item) for item in found for word in _CERTIFICATE_WORDS
-    ):
-        return Refused(
-            f"{what}: the certificate of {server} is not trusted; name the authority's "
-            "certificate as caBundle or HARMONY_AGENT_CA_BUNDLE"
-        )
+    texts = " ".join(map(str, found))
+    if has(ssl.SSLCertVerificationError) or any(word in texts for word in _CERTIFICATE_WORDS):
+        faults = (fault for words, fault in _CERTIFICATE_FAULTS.items() if words in texts)
+        fault = next(faults, _UNKNOWN_AUTHORITY)
+        return Refused(f"{what}: the certificate of {server} {fault}")
     if has(ssl.SSLError):
         return Unavailable(f"{what}: {server} does not speak TLS as expected; check the URL")
     if has(socket.gaierror):

@@ -6,6 +6,7 @@ step by flock(2) on a lock file; creating needs no lock, since link(2) refuses a
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -191,6 +192,8 @@ class FileConnector(FolderRepository):
             found = target.lstat()
             # Else a file that was renamed from `A` to `a` would look as if `A` still were there.
             is_this = not self._folds_case or target in target.parent.iterdir()
+        except NotADirectoryError:
+            return None  # below a file there is nothing
         except FileNotFoundError:
             self._require_base()
             return None
@@ -320,9 +323,26 @@ class FileConnector(FolderRepository):
                 draft.put_over()
 
     def _require(self, draft: Draft, token: Token) -> None:
-        present = self._stat(str(draft.target.relative_to(self._root)))
-        if present is None or present.token != token:
+        if self._present(str(draft.target.relative_to(self._root))) != token:
             raise self._refusal(draft, "is not that version in")
+
+    def _present(self, path: str) -> Token | None:
+        """The token of the file that stands there at this moment. What a network's volume knows of
+        a file may be a minute old, but it asks when one is opened (nfs(5), "Close-to-open cache
+        consistency")."""
+        known = self._stat(path)
+        if known is None:
+            return None
+        try:
+            handle = os.open(self._own(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError:  # not ours to read
+            return known.token
+        try:
+            return _token(os.fstat(handle))
+        finally:
+            os.close(handle)
 
     def _refusal(self, draft: Draft, why: str) -> PreconditionFailed:
         path = str(draft.target.relative_to(self._root))
@@ -330,10 +350,10 @@ class FileConnector(FolderRepository):
 
     def _delete(self, path: str, token: Token) -> None:
         with self._locked():
-            present = self._stat(path)
+            present = self._present(path)
             if present is None:
                 return
-            if present.token != token:
+            if present != token:
                 raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
             target = self._own(path)
             target.unlink()
@@ -344,11 +364,15 @@ class FileConnector(FolderRepository):
         relative = (self._root / path).relative_to(self._base)
         for name in parents(str(relative)):
             folder = self._base / name
-            with contextlib.suppress(FileExistsError):
+            try:
                 folder.mkdir(_FOLDER_MODE)
-                # Keeps set-group-id, by which new files get the volume's group.
-                folder.chmod(_FOLDER_MODE | (folder.stat().st_mode & stat.S_ISGID))
-                sync_directory(folder.parent)
+            except FileExistsError:
+                if not folder.is_dir():  # a file, or a link to nowhere
+                    raise NotADirectoryError(errno.ENOTDIR, "Not a folder", str(folder)) from None
+                continue
+            # Keeps set-group-id, by which new files get the volume's group.
+            folder.chmod(_FOLDER_MODE | (folder.stat().st_mode & stat.S_ISGID))
+            sync_directory(folder.parent)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

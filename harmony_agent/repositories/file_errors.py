@@ -10,7 +10,8 @@ __all__ = ["translate"]
 
 _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
+_BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+_OTHER_KIND: Final = (errno.ENOTDIR, errno.EISDIR)
 
 
 def translate(error: Exception, what: str) -> AgentError:
@@ -22,6 +23,11 @@ def translate(error: Exception, what: str) -> AgentError:
         return Refused(f"{what}: {reason}; the folder must be writable for {who}")
     if code in _FULL:
         return Unavailable(f"{what}: {reason}; make room there")
+    if code in _OTHER_KIND:
+        return Unsupported(
+            f"{what}: a file stands where a folder has to be, or a folder where a file has to be; "
+            "rename it"
+        )
     if code in _BAD_NAME:
         return Unsupported(f"{what}: {reason}")
     if isinstance(error, FileNotFoundError):

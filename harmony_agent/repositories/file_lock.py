@@ -22,18 +22,29 @@ def locked(lock: Path, mode: int, wait: float) -> Iterator[None]:
     """Hold `lock`, a file that is made with `mode` if need be (FileNotFoundError without its
     folder); raises Unavailable if another node keeps it longer than `wait` seconds, and Refused
     if the file system has no locks."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, mode)
-    try:
-        with contextlib.suppress(PermissionError):  # another user made it, with this mode
-            os.fchmod(handle, mode)
-        _acquire(handle, lock, wait)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _acquire(handle: int, lock: Path, wait: float) -> None:
     give_up = time.monotonic() + wait
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, mode)
+        try:
+            with contextlib.suppress(PermissionError):  # another user made it, with this mode
+                os.fchmod(handle, mode)
+            _acquire(handle, lock, give_up, wait)
+            if not _is(handle, lock):  # deleted meanwhile: whoever comes now locks another
+                continue
+            yield
+            return
+        finally:
+            os.close(handle)
+
+
+def _is(handle: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _acquire(handle: int, lock: Path, give_up: float, wait: float) -> None:
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,20 +20,26 @@ from harmony_agent.core.errors import (
     Refused,
     Unavailable,
 )
-from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.google_token import GoogleToken
 from harmony_agent.repositories.http_answer import Head
 from harmony_agent.repositories.http_client import Answer, HttpClient
 from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
-from harmony_agent.repositories.http_errors import Denied, exchange_error, retry_after
+from harmony_agent.repositories.http_errors import (
+    Denied,
+    exchange_error,
+    redirect_error,
+    retry_after,
+)
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.objects import ObjectRepository
+from harmony_agent.repositories.trust import trusting
 from harmony_agent.settings.model import GcpBucketRepository
 
 __all__ = ["GcpBucketConnector"]
 
 _GOOGLE: Final = "https://storage.googleapis.com"
 _NO_BUCKET: Final = "no bucket"
+_LONGEST_MESSAGE: Final = 300  # characters
 
 
 class GcpBucketConnector(ObjectRepository):
@@ -65,7 +71,7 @@ class GcpBucketConnector(ObjectRepository):
 
     async def _connect(self) -> None:
         if self._client is None:
-            trust = client_context(self._settings.ca_bundle, self._ca_bundle)
+            trust = trusting(self._settings.ca_bundle, self._ca_bundle)
             key = self._settings.account_key
             if key or not self._settings.endpoint:
                 self._token = GoogleToken(key.get_secret_value() if key else None, trust)
@@ -75,7 +81,7 @@ class GcpBucketConnector(ObjectRepository):
     async def _prove_bucket(self) -> None:
         """By listing, which needs no right beyond those on objects."""
         listing = {"maxResults": "1", "fields": "nextPageToken", "prefix": self._root}
-        await self._ask("GET", self._objects, listing)
+        await self._page(listing)
 
     async def close(self) -> None:
         """See Repository."""
@@ -106,13 +112,13 @@ class GcpBucketConnector(ObjectRepository):
         if answer.status // 100 != 2:
             # Listing and writing name no object that could be missing.
             no_bucket = answer.status == 404 and path in (self._objects, self._uploads)
-            raise self._denied(answer, _NO_BUCKET if no_bucket else "")
+            raise self._denied(answer, _NO_BUCKET if no_bucket else "", _message(answer.body))
         return answer
 
-    def _denied(self, answer: Head, code: str = "") -> Denied:
+    def _denied(self, answer: Head, code: str = "", message: str = "") -> Denied:
         if answer.status == 401 and self._token:
             self._token.forget()
-        return Denied(answer, code)
+        return Denied(answer, code, message)
 
     async def _head(self, key: str) -> Entry | None:
         try:
@@ -155,10 +161,16 @@ class GcpBucketConnector(ObjectRepository):
     async def _remove(self, key: str, token: Token) -> None:
         await self._ask("DELETE", self._object(key), {"ifGenerationMatch": token})
 
+    async def _page(self, query: Mapping[str, str]) -> Mapping[str, Any]:
+        page = orjson.loads((await self._ask("GET", self._objects, query)).body)
+        if not isinstance(page, dict):
+            raise ValueError("the server's answer is no listing")
+        return page
+
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
         query = {"prefix": prefix, "fields": "nextPageToken,items(name,size,generation)"}
         while True:
-            page: dict[str, Any] = orjson.loads((await self._ask("GET", self._objects, query)).body)
+            page = await self._page(query)
             yield [
                 Entry(item["name"], int(item["size"]), Token(item["generation"]))
                 for item in page.get("items", ())
@@ -175,13 +187,15 @@ class GcpBucketConnector(ObjectRepository):
     def _answered(self, error: Denied, what: str) -> AgentError:
         """The agent's error for an answer of the server."""
         status = error.status
+        told = f" (Google says: {error.message})" if error.message else ""
         if status == 401:
             return Refused(
                 f"{what}: Google does not accept the credentials; check googleAccountKey"
             )
         if status == 403:
             return Refused(
-                f"{what}: permission denied; the role Storage Object Admin on the bucket is needed"
+                f"{what}: permission denied; the role Storage Object Admin on the bucket is "
+                f"needed{told}"
             )
         if error.code == _NO_BUCKET:
             return Refused(f"{what}: there is no bucket {self._settings.bucket}; create it")
@@ -193,4 +207,14 @@ class GcpBucketConnector(ObjectRepository):
             return Unavailable(f"{what}: Google is busy ({status})", retry_after=retry_after(error))
         if status >= 500:
             return OutcomeUnknown(f"{what}: {self._server} answered {status}")
-        return Refused(f"{what}: {self._server} answered {status}")
+        redirect = redirect_error(error, what, self._server)
+        return redirect or Refused(f"{what}: {self._server} answered {status}{told}")
+
+
+def _message(body: bytes) -> str:
+    """What Google says about an error, on one line (cloud.google.com/storage/docs/json_api/v1/
+    status-codes); empty if it says nothing."""
+    try:
+        return " ".join(str(orjson.loads(body)["error"]["message"]).split())[:_LONGEST_MESSAGE]
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -12,8 +12,9 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.oauth2 import service_account
 
-from harmony_agent.core.errors import Refused, Unavailable
+from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.core.threads import Workers
+from harmony_agent.repositories.causes import connection_error
 from harmony_agent.repositories.limits import CONNECT, CONTROL_LIMIT
 
 __all__ = ["GoogleToken"]
@@ -95,7 +96,7 @@ class GoogleToken:
                 "no Google identity found; set googleAccountKey or give the pod an identity"
             ) from error
         except TransportError as error:
-            raise Unavailable("Google's token service can't be reached") from error
+            raise _unreached(error) from error
         except GoogleAuthError as error:
             if getattr(error, "retryable", False):
                 raise Unavailable("Google's token service is out of order") from error
@@ -124,3 +125,10 @@ class GoogleToken:
         """Give back thread and connections."""
         self._workers.close()
         self._transport.close()
+
+
+def _unreached(error: TransportError) -> AgentError:
+    found = connection_error(error, "can't get a token", "Google's token service")
+    if isinstance(found, Refused):  # a certificate: a person has to act
+        return found
+    return Unavailable(str(found or f"Google's token service can't be reached: {error}"))

@@ -90,6 +90,7 @@ class HttpClient:
             connection = await self._connection()
             try:
                 head, content = await connection.ask(method, target, named, body, beat)
+                self._require_passage(head)
             except BaseException:
                 self._close_idle()
                 raise
@@ -107,6 +108,7 @@ class HttpClient:
             connection = await self._connection()
             try:
                 head = await connection.exchange(method, target, named)
+                self._require_passage(head)
                 yield StreamedAnswer(head.status, head.headers, connection.pieces(no_beat))
             except BaseException:
                 self._close_idle()
@@ -128,7 +130,13 @@ class HttpClient:
             async with asyncio.timeout(CONNECT):
                 return await self._dial()
         except TimeoutError as error:
-            raise Unreached(f"no connection within {CONNECT:g} s") from error
+            by = f" by {self._proxy}" if self._proxy else ""
+            raise Unreached(f"no connection{by} within {CONNECT:g} s") from error
+
+    def _require_passage(self, head: Head) -> None:
+        """A server's answers are its own affair, but not one of the proxy on the way to it."""
+        if self._proxy and not self._secure and (refusal := self._proxy.refusal(head.status)):
+            raise refusal
 
     def _put_back(self, connection: Connection) -> None:
         if connection.reusable and not self._is_closed:
@@ -149,9 +157,12 @@ class HttpClient:
         return connection
 
     async def _dial_by(self, proxy: Proxy) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            self._new, proxy.host, proxy.port, ssl=self._trust if proxy.secure else None
-        )
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                self._new, proxy.host, proxy.port, ssl=self._trust if proxy.secure else None
+            )
+        except OSError as error:
+            raise proxy.unreached(error) from error
         if self._secure:
             try:
                 await tunnel(proxy, self._host, self._port, self._trust, connection)

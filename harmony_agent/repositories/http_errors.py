@@ -2,14 +2,15 @@
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
-from harmony_agent.core.errors import AgentError, OutcomeUnknown, Unavailable
+from harmony_agent.core.errors import AgentError, OutcomeUnknown, Refused, Unavailable
 from harmony_agent.repositories.causes import connection_error
 from harmony_agent.repositories.http_answer import Head, NotHttp
 from harmony_agent.repositories.http_client import Unreached
 from harmony_agent.repositories.http_proxy import ProxyError
 
-__all__ = ["Denied", "exchange_error", "retry_after"]
+__all__ = ["Denied", "exchange_error", "redirect_error", "retry_after"]
 
 _SECONDS: Final = re.compile(r"\d{1,5}")
 
@@ -37,7 +38,23 @@ def exchange_error(error: Exception, what: str, server: str) -> AgentError:
         return OutcomeUnknown(f"{what}: {server} does not speak HTTP as expected; check the URL")
     if isinstance(error, OSError):
         return Unavailable(f"{what}: {server} can't be reached: {error}")
+    if isinstance(error, KeyError | ValueError):
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        return OutcomeUnknown(
+            f"{what}: {server} does not answer as an object store does ({why}); check the URL, and "
+            "what is on the way to it"
+        )
     return OutcomeUnknown(f"{what}: {type(error).__name__}: {error}")
+
+
+def redirect_error(denied: Denied, what: str, server: str) -> Refused | None:
+    """For an answer that leads elsewhere, which is not followed: it would take the signature, or
+    the token, to whoever is named there."""
+    parts = urlsplit(denied.headers.get("location", ""))
+    if denied.status // 100 != 3 or not parts.netloc:
+        return None
+    there = f"{parts.scheme}://{parts.netloc}"  # what follows may be meant for one pair of eyes
+    return Refused(f"{what}: {server} redirects to {there}; correct the endpoint")
 
 
 def retry_after(denied: Denied) -> float | None:

@@ -1,6 +1,7 @@
 """Which proxy leads to a server, by the usual environment variables, and how to ask it."""
 
 import base64
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from harmony_agent.repositories.http_connection import Connection
 __all__ = ["Proxy", "ProxyError", "proxy_for", "tunnel"]
 
 _PORTS: Final = {"http": 80, "https": 443}
+_CHECK: Final = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
+_LOGIN_WANTED: Final = 407  # RFC 9110, 15.5.8
 
 
 class ProxyError(OSError):
@@ -30,6 +33,23 @@ class Proxy:
     secure: bool
     headers: Mapping[str, str]
 
+    def __str__(self) -> str:
+        """As people name it, without user and password."""
+        return f"the proxy {self.host}:{self.port}"
+
+    def unreached(self, error: OSError) -> ProxyError:
+        """The error for one to which no connection can be made."""
+        no_text = isinstance(error, ssl.SSLError) or (error.errno or 0) <= 0
+        why = error.strerror or str(error) if no_text else os.strerror(error.errno or 0)
+        return ProxyError(f"{self} can't be reached ({why}); {_CHECK}")
+
+    def refusal(self, status: int) -> ProxyError | None:
+        """The error for an answer that is surely the proxy's own, None for others."""
+        if status != _LOGIN_WANTED:
+            return None
+        given = "does not accept the user and password" if self.headers else "wants a login"
+        return ProxyError(f"{self} {given}; write http://user:password@host:port; {_CHECK}")
+
 
 def proxy_for(scheme: str, host: str) -> Proxy | None:
     """The proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (also in lower case) for a server that
@@ -38,15 +58,19 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
     url = proxies.get(scheme) or proxies.get("all")
     if not url or proxy_bypass(host):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in _PORTS or not parts.hostname:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        default = _PORTS[parts.scheme]
+        port = parts.port or default
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname:
         raise Refused(f"{scheme.upper()}_PROXY is no http:// or https:// URL; correct it")
     headers = {}
     if parts.username:
         account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         word = base64.b64encode(account.encode()).decode()
         headers = {"proxy-authorization": f"Basic {word}"}
-    port = parts.port or _PORTS[parts.scheme]
     return Proxy(parts.hostname, port, parts.scheme == "https", headers)
 
 
@@ -61,10 +85,8 @@ async def tunnel(
     try:
         head = await connection.exchange("CONNECT", authority, {"host": authority, **proxy.headers})
     except (NotHttp, ConnectionError) as error:
-        raise ProxyError(f"the proxy {proxy.host}:{proxy.port} gives no HTTP answer") from error
+        raise ProxyError(f"{proxy} gives no HTTP answer; {_CHECK}") from error
     if head.status // 100 != 2:
-        raise ProxyError(
-            f"the proxy {proxy.host}:{proxy.port} answered {head.status}; check HTTPS_PROXY "
-            "and NO_PROXY"
-        )
+        refusal = proxy.refusal(head.status)
+        raise refusal or ProxyError(f"{proxy} answered {head.status} for {host}; {_CHECK}")
     await connection.start_tls(trust, host)

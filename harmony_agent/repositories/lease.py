@@ -148,17 +148,25 @@ class Lease:
 
         The version that says so, None if there was none to write or that failed (which is told).
         """
-        write = self._state.release(secrets.token_hex(8))
-        self._state = State(self._state.identity, self._state.holder, self._state.ttl)
+        state = self._state
+        self._state = State(state.identity, state.holder, state.ttl)
         self._owned.clear()
-        if write is None or write.token is None:
-            return None
         try:
-            async with asyncio.timeout(self._state.ttl / 3):
-                return await self._repository.replace(LEASE, write.record.to_bytes(), write.token)
+            async with asyncio.timeout(state.ttl / 3):
+                try:
+                    return await self._give_back(state)
+                except PreconditionFailed:
+                    # Perhaps by our own renewal, given up while its answer was on the way.
+                    return await self._give_back(await self._seen_by(state))
         except (AgentError, TimeoutError) as error:
             log.warning("the lease could not be given back; it ends by itself: %s", error)
             return None
+
+    async def _give_back(self, state: State) -> Token | None:
+        write = state.release(secrets.token_hex(8))
+        if write is None or write.token is None:
+            return None
+        return await self._repository.replace(LEASE, write.record.to_bytes(), write.token)
 
     async def _step(self) -> None:
         """Do what is due: at most one look and one write."""
@@ -178,13 +186,16 @@ class Lease:
             self._error = str(error) or f"{self._repository.location} did not answer in time"
 
     async def _look(self) -> None:
+        self._state = await self._seen_by(self._state)
+
+    async def _seen_by(self, state: State) -> State:
+        """What `state` becomes by a look at the lease."""
         try:
             content = await self._repository.read(LEASE)
         except Absent:
-            self._state = self._state.looked(None, None, self._clock())
-        else:
-            record = Record.from_bytes(content.data)
-            self._state = self._state.looked(record, content.token, self._clock())
+            return state.looked(None, None, self._clock())
+        record = Record.from_bytes(content.data)
+        return state.looked(record, content.token, self._clock())
 
     async def _write(self, write: Write) -> None:
         self._state = self._state.sending(write, self._clock())
@@ -223,7 +234,7 @@ class Lease:
             health.trouble(_CONDITION, f"not taken yet in {self._repository.location}")
 
     def _foreign_message(self) -> str:
-        wait = 2 * self._state.ttl
+        wait = self._state.patience
         taken = "was taken over by" if self._state.phase is Phase.FENCED else "is held by"
         return (
             f"the runtime folder {self._repository.location} {taken} {self.holder}; it is taken "

@@ -121,6 +121,12 @@ class State:
             and now < self.held.sent + self.ttl - MARGIN
         )
 
+    @property
+    def patience(self) -> float:
+        """Seconds without a change after which the lease that was seen may be taken over."""
+        record = self.seen.record if self.seen else None
+        return 2 * max(self.ttl, record.ttl if record else 0.0)
+
     def action(self, now: float, nonce: str) -> Action:
         """What to do next; `nonce` makes the next version different from all others."""
         if self.doubt or self.seen is None:
@@ -146,7 +152,7 @@ class State:
             return True
         if seen.record.owner == self.identity and self.phase is not Phase.FENCED:
             return True  # our own earlier life: this state directory is locked by us alone
-        return now - seen.since >= 2 * max(self.ttl, seen.record.ttl)
+        return now - seen.since >= self.patience
 
     def sending(self, write: Write, now: float) -> "State":
         """A write is about to be sent."""

@@ -22,6 +22,7 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.repositories.guard import Guard
 from harmony_agent.repositories.http_connection import Beat, Stream
+from harmony_agent.repositories.http_errors import Denied
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
 from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, PARALLEL, data_limit
 from harmony_agent.repositories.names import parents
@@ -259,10 +260,11 @@ class ObjectRepository(Repository):
 
 async def _twice(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask once more if the connection broke: pooled ones may have died of idleness. A request that
-    ran into its time limit is not asked again."""
+    ran into its time limit is not asked again, nor one that was answered: a server that is busy
+    would be asked twice as often."""
     try:
         return await ask()
     except Unavailable as error:
-        if isinstance(error.__cause__, TimeoutError):
+        if isinstance(error.__cause__, TimeoutError | Denied):
             raise
         return await ask()

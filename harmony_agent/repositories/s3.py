@@ -12,7 +12,6 @@ from typing import ClassVar, Final
 from urllib.parse import unquote_plus, urlsplit
 
 from harmony_agent.core.errors import AgentError
-from harmony_agent.core.tls import client_context
 from harmony_agent.repositories.aws_credentials import AwsCredentials
 from harmony_agent.repositories.http_client import Answer, HttpClient
 from harmony_agent.repositories.http_connection import Beat, Stream, no_beat
@@ -23,7 +22,8 @@ from harmony_agent.repositories.objects import ObjectRepository
 from harmony_agent.repositories.s3_errors import EXPIRED, WRONG_KEY, denied_by_s3
 from harmony_agent.repositories.server_clock import ServerClock
 from harmony_agent.repositories.sigv4 import UNSIGNED, AwsKeys, query_of, signed
-from harmony_agent.repositories.store_xml import parsed
+from harmony_agent.repositories.store_xml import Page, listing, parsed
+from harmony_agent.repositories.trust import trusting
 from harmony_agent.settings.model import S3Repository
 
 __all__ = ["S3Connector", "address"]
@@ -104,7 +104,7 @@ class S3Connector(ObjectRepository):
 
     async def _connect(self) -> None:
         if self._client is None:
-            trust = client_context(self._settings.ca_bundle, self._ca_bundle)
+            trust = trusting(self._settings.ca_bundle, self._ca_bundle)
             settings = self._settings
             if settings.access_key and settings.secret_access_key:
                 secret = settings.secret_access_key.get_secret_value()
@@ -116,7 +116,7 @@ class S3Connector(ObjectRepository):
 
     async def _prove_bucket(self) -> None:
         """Not by HeadBucket: the answer to a HEAD can't say what is wrong."""
-        await self._ask("GET", "", {"list-type": "2", "max-keys": "1", "prefix": self._root})
+        await self._page({"list-type": "2", "max-keys": "1", "prefix": self._root})
 
     async def close(self) -> None:
         """See Repository."""
@@ -214,11 +214,14 @@ class S3Connector(ObjectRepository):
     async def _remove(self, key: str, token: Token) -> None:
         await self._ask("DELETE", key, headers={"if-match": token})
 
+    async def _page(self, query: Mapping[str, str]) -> Page:
+        return listing((await self._ask("GET", "", query)).body, "ListBucketResult", "Contents")
+
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
         # XML can't carry every character that a foreign writer's name may have.
         query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
         while True:
-            page = parsed((await self._ask("GET", "", query)).body, "Contents")
+            page = await self._page(query)
             unquoted = unquote_plus if page.fields.get("EncodingType") == "url" else str
             yield [
                 Entry(unquoted(row["Key"]), int(row["Size"]), Token(row["ETag"]))

@@ -10,7 +10,7 @@ from harmony_agent.core.errors import (
     Refused,
     Unavailable,
 )
-from harmony_agent.repositories.http_errors import Denied, retry_after
+from harmony_agent.repositories.http_errors import Denied, redirect_error, retry_after
 
 __all__ = ["EXPIRED", "WRONG_KEY", "denied_by_s3"]
 
@@ -34,8 +34,10 @@ def denied_by_s3(error: Denied, what: str, server: str, bucket: str) -> AgentErr
         return Refused(f"{what}: {server} does not know accessKey or secretAccessKey ({code})")
     if code in EXPIRED:
         return Refused(f"{what}: the credentials or this machine's clock are off ({code})")
+    region = error.headers.get("x-amz-bucket-region")
+    if not code and not region and (redirect := redirect_error(error, what, server)):
+        return redirect
     if code in _WRONG_REGION or status in (301, 307):
-        region = error.headers.get("x-amz-bucket-region")
         right = f"set region to {region}" if region else "correct region"
         return Refused(f"{what}: the bucket is in another region; {right} ({shown})")
     if code == "NoSuchBucket":
@@ -53,4 +55,5 @@ def denied_by_s3(error: Denied, what: str, server: str, bucket: str) -> AgentErr
         )
     if status >= 500 and status != 501:
         return OutcomeUnknown(f"{what}: {server} answered {status} ({shown})")
-    return Refused(f"{what}: {server} answered {status} ({shown}): {error.message}")
+    told = f": {error.message}" if error.message else ""
+    return Refused(f"{what}: {server} answered {status} ({shown}){told}")

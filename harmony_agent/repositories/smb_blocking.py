@@ -254,11 +254,15 @@ class BlockingSmb(FolderRepository):
         session = self._session()
         whole = "/".join(part for part in (self._root, path) if part)
         for folder in parents(whole):
+            unc = f"{self._share}\\{folder}".replace("/", "\\")
             try:
-                smbclient.mkdir(f"{self._share}\\{folder}".replace("/", "\\"), **session)
+                smbclient.mkdir(unc, **session)
             except SMBOSError as error:
                 if error.errno != errno.EEXIST:
                     raise
+                # To take a file for the folder would be to try for ever.
+                if not look(unc, session).is_folder:
+                    raise SMBOSError(NtStatus.STATUS_NOT_A_DIRECTORY, unc) from None
 
     @contextlib.contextmanager
     def _locked(self, connection: Any = None) -> Iterator[Session]:

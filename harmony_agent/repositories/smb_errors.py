@@ -39,7 +39,9 @@ _LOGON: Final = {
 MISSING: Final = frozenset({0xC000000F, 0xC0000034, 0xC000003A})
 """There is no such file or folder."""
 _FULL: Final = frozenset({0xC000007F, 0xC0000044})
-_BAD_NAME: Final = frozenset({0xC0000033, 0xC0000103, 0xC00000BA, 0xC0000106})
+_BAD_NAME: Final = frozenset({0xC0000033, 0xC0000106})
+_OTHER_KIND: Final = frozenset({0xC0000103, 0xC00000BA})
+"""A file where a folder has to be, or a folder where a file has to be."""
 SESSION_GONE: Final = frozenset({0xC0000203, 0xC00000C9, 0xC000035C, 0xC000020C})
 """The connection stands but the session on it does not: only a new connection helps."""
 
@@ -79,6 +81,11 @@ def translate(error: Exception, what: str, *, server: str, share: str) -> AgentE
         return Refused(f"{what}: {server} offers no way to log on that userName can use: {error}")
     if isinstance(error, ValueError):  # how smbprotocol reports a failed connect
         return Unavailable(f"{what}: {server} can't be reached")
+    if isinstance(error, SMBException) and "encryption is required" in str(error):
+        return Refused(
+            f"{what}: {server} offers no SMB 3 encryption; have it offer that, or set encrypt to "
+            "off where the network is trusted"
+        )
     if isinstance(error, SMBException) and "timeout" in str(error):
         return OutcomeUnknown(f"{what}: {server} did not answer in time")
     if isinstance(error, SMBException):
@@ -99,6 +106,11 @@ def _answered(status: int, what: str, server: str, share: str) -> AgentError:
         return Unavailable(f"{what}: the file is in use")
     if status in _FULL:
         return Unavailable(f"{what}: the share is full; make room there")
+    if status in _OTHER_KIND:
+        return Unsupported(
+            f"{what}: {server} has a file where a folder has to be, or a folder where a file has "
+            "to be; rename it there"
+        )
     if status in _BAD_NAME:
         return Unsupported(f"{what}: {server} can't hold this name")
     if status in SESSION_GONE:

@@ -112,18 +112,15 @@ async def scan(calls: Calls, folder: str) -> list[Listed]:
 
 
 async def make_folder(calls: Calls, path: str) -> None:
-    """Make a folder and its parents, unless it is there."""
-    making = _opening(path, _ATTRIBUTES, _FOLDER, CreateDisposition.FILE_CREATE)
-    while True:
-        answers = await calls.compound((making, messages.close()))
-        status = answers[0].status
-        if status == NtStatus.STATUS_OBJECT_NAME_COLLISION:
-            return
-        parent = path.rpartition("\\")[0]
-        if status not in MISSING or not parent:
-            _require(answers, path)
-            return
+    """Make a folder and its parents, unless it is there. A file of that name is an error of its
+    own (STATUS_NOT_A_DIRECTORY): to take it for a folder would be to try for ever."""
+    making = _opening(path, _ATTRIBUTES, _FOLDER, CreateDisposition.FILE_OPEN_IF)
+    answers = await calls.compound((making, messages.close()))
+    parent = path.rpartition("\\")[0]
+    if answers[0].status in MISSING and parent:
         await make_folder(calls, parent)
+        answers = await calls.compound((making, messages.close()))
+    _require(answers, path)
 
 
 async def remove(calls: Calls, path: str) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import unquote
 from xml.parsers import expat
 
-__all__ = ["Page", "parsed"]
+__all__ = ["Page", "listing", "parsed"]
 
 _DEEPEST: Final = 16
 
@@ -15,9 +15,10 @@ class Page:
     """The texts of an XML document by the names of their elements, without namespaces.
 
     `rows` has one mapping for each row element, with the texts of everything in it; `fields` has
-    the texts outside of rows.
+    the texts outside of rows. `root` is the name of the outermost element.
     """
 
+    root: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, str]] = field(default_factory=list)
 
@@ -33,6 +34,8 @@ class _Reader:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        if self._depth == 1:
+            self.page.root = name
         if self._depth > _DEEPEST:
             raise ValueError("nested too deep")
         if name == self._row:
@@ -53,6 +56,18 @@ class _Reader:
 
     def data(self, text: str) -> None:
         self._text.append(text)
+
+
+def listing(document: bytes, root: str, row: str) -> Page:
+    """Read a page of a listing, whose outermost element is `root`.
+
+    Raises ValueError for anything else: a page that some portal or proxy answers instead would look
+    like an empty repository.
+    """
+    page = parsed(document, row)
+    if page.root != root:
+        raise ValueError(f"the server's answer is no {root}")
+    return page
 
 
 def parsed(document: bytes, row: str | None = None) -> Page:

@@ -67,8 +67,9 @@ class Report:
 
     @property
     def pending(self) -> set[str]:
-        """Files that still have to be dealt with and can be."""
-        actions = {action.path for action in self.plan.actions}
+        """Files that still have to be dealt with and can be, if only once this host's folder is
+        ours."""
+        actions = {action.path for action in self.plan.actions} | self.plan.waiting
         return actions | {*self.plan.restless, *self.plan.unsure} | self.failures.keys()
 
 

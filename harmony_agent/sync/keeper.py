@@ -39,6 +39,8 @@ _ROUND: Final = 5.0  # seconds
 _SMALLEST_ROUND: Final = 32  # files
 _LARGEST_ROUND: Final = 512
 
+_OURS_AGAIN: Final = 1.0  # seconds between looks whether this host's folder is ours again
+
 # A few refused files are those files' trouble; so many without a success are the repository's.
 _MANY_REFUSED: Final = 16
 
@@ -282,6 +284,8 @@ class Keeper:
         waits = list(report.plan.unsure.values())
         if report.plan.restless:
             waits.append(self._timing.settle)
+        if report.plan.waiting:
+            waits.append(_OURS_AGAIN)
         self._look_at = self._next_look(min(waits)) if waits else None
 
     def _next_look(self, wait: float) -> float:

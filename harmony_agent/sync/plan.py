@@ -133,6 +133,11 @@ class Plan:
     unsure: dict[str, float] = field(default_factory=dict)
     unconfirmed: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def waiting(self) -> set[str]:
+        """What is held only until this host's folder is ours to write."""
+        return {path for path, verdict in self.held.items() if verdict == _NOT_OURS}
+
 
 def make_plan(cases: Iterable[Case], policy: Policy, now: Circumstances) -> Plan:
     """What `policy` does about `cases` under the circumstances `now`."""

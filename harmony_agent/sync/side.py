@@ -202,6 +202,8 @@ class Side:
                 raise failures[0]
             done.update(report.done)
             pending = report.pending - report.failures.keys()
+            if pending and pending == report.plan.waiting:
+                raise Unavailable("this host's folder is not ours to write at the moment")
             if not pending and not (again and report.done):
                 report.done = done
                 return report

@@ -69,11 +69,13 @@ class Transfers:
         before_sending: Callable[[], Awaitable[None]],
     ) -> Token:
         """Home's version to the repository, where the version `token` (None: nothing) stands;
-        `before_sending` is awaited before the repository is asked for anything."""
+        `before_sending` is awaited before the repository is asked for anything, and again before
+        each piece of a large file: what may be written can end meanwhile."""
         if local.size > _LARGE:
             await before_sending()
             async with aclosing(self._outgoing(path, local)) as chunks:
-                return await self._repository.upload(path, local.size, chunks, token)
+                pieces = _each_after(before_sending, chunks)
+                return await self._repository.upload(path, local.size, pieces, token)
         data = await self._read(path, local)
         await before_sending()
         if token is None:
@@ -273,6 +275,14 @@ class Transfers:
         self, files: Sequence[tuple[str, bytes]]
     ) -> Sequence[LocalFile | AgentError]:
         return await self._workers.run(_LIMIT, self._files.create_all, files)
+
+
+async def _each_after(
+    step: Callable[[], Awaitable[None]], pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        await step()
+        yield piece
 
 
 def _limit(size: int) -> float:

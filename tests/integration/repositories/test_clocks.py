@@ -1,6 +1,7 @@
 """Object stores, and a node whose clock is wrong or jumps while it runs."""
 
 import json
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -8,12 +9,13 @@ from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 
 import pytest
+from azure.core.credentials import AccessToken
 
 from fixtures.servers.azurite import Azurite
 from fixtures.servers.gcs import Gcs
 from fixtures.servers.seaweedfs import SeaweedFs
 from harmony_agent.core.errors import Refused
-from harmony_agent.repositories import server_clock
+from harmony_agent.repositories import azure_token, server_clock
 from harmony_agent.repositories.connect import connect
 from harmony_agent.settings import model
 from tests.integration.repositories.backends import azure_settings, gcs_settings, s3_settings
@@ -139,4 +141,43 @@ async def test_a_token_that_google_takes_no_more_is_renewed(tmp_path: Path) -> N
             await repository.list()
         assert await repository.list() == []
         assert len(tokens) == 2
+        await repository.close()
+
+
+async def test_a_token_that_azure_takes_no_more_is_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same with a pod's identity."""
+    tokens: list[str] = []
+    expired: set[str] = set()
+
+    class Identity:
+        """In place of azure-identity, which gives a token again as long as our clock allows."""
+
+        def __init__(self) -> None:
+            self._token = f"token-{len(tokens)}"
+            tokens.append(self._token)
+
+        def get_token(self, _: str) -> AccessToken:
+            return AccessToken(self._token, int(time.time() + DAY.total_seconds()))
+
+        def close(self) -> None:
+            """Nothing to give back."""
+
+    async def azure(reader: StreamReader, writer: StreamWriter) -> None:
+        while True:
+            _, given = await request(reader)
+            known = given["authorization"].removeprefix("Bearer ") not in expired
+            no = answer(status="401 Unauthorized", x_ms_error_code="InvalidAuthenticationInfo")
+            writer.write(answer(b"<EnumerationResults/>") if known else no)
+
+    monkeypatch.setattr(azure_token, "DefaultAzureCredential", Identity)
+    async with scripted(azure) as server:
+        settings = model.AzureBlobRepository(account="a", container="b", endpoint=server.url)
+        repository = connect(settings, "S", ca_bundle=None)
+        await repository.open()
+        expired.update(tokens)
+        with pytest.raises(Refused, match="does not accept the pod's identity"):
+            await repository.list()
+        assert await repository.list() == []
         await repository.close()

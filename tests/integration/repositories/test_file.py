@@ -1,9 +1,11 @@
 """What only a real file system can show."""
 
+import contextlib
 import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ from harmony_agent.core.durable import TEMPORARY_PREFIX
 from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, Unsupported
 from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.repositories import file as file_module
+from harmony_agent.repositories import file_lock
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.folders import LOCK_FILE
 from harmony_agent.repositories.interface import Repository, Token
@@ -182,6 +185,61 @@ async def test_a_folder_without_permission_fails_the_listing_as_a_whole(
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(Refused, match=r"'certs'.*Permission denied"):
         await repository.list()
+
+
+async def test_a_lock_file_that_was_deleted_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for it waits for the one that is there now, or two would hold the lock."""
+    lock = tmp_path / "lock"
+    waits, entered = threading.Event(), threading.Event()
+    pause = time.sleep
+
+    def noted(seconds: float) -> None:
+        waits.set()
+        pause(seconds)
+
+    monkeypatch.setattr(time, "sleep", noted)
+
+    def enter() -> None:
+        with file_lock.locked(lock, 0o600, 60):
+            entered.set()
+
+    with contextlib.ExitStack() as holding:
+        with file_lock.locked(lock, 0o600, 60):
+            waiting = threading.Thread(target=enter)
+            waiting.start()
+            assert waits.wait(60)
+            lock.unlink()
+            holding.enter_context(file_lock.locked(lock, 0o600, 60))
+        for _ in range(3):  # the first may still be a wait for the file that is gone
+            waits.clear()
+            assert waits.wait(60)
+        assert not entered.is_set()
+    assert entered.wait(60)
+    waiting.join()
+
+
+@pytest.mark.parametrize("change", ["replace", "delete"])
+async def test_what_a_volume_remembers_of_a_file_is_not_believed(
+    repository: Repository, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS tells of a file that another node has replaced what it was a minute ago, unless it is
+    opened: that node's version is neither overwritten nor deleted."""
+    token = await repository.create("conf/a", b"ours")
+    target = tmp_path / "System/conf/a"
+    remembered, lstat = target.lstat(), Path.lstat
+    (theirs := target.with_name("b")).write_bytes(b"theirs")
+    theirs.rename(target)
+    monkeypatch.setattr(Path, "lstat", lambda p: remembered if p == target else lstat(p))
+    attempt = (
+        repository.replace("conf/a", b"ours again", token)
+        if change == "replace"
+        else repository.delete("conf/a", token)
+    )
+    with pytest.raises(PreconditionFailed):
+        await attempt
+    assert target.read_bytes() == b"theirs"
 
 
 async def test_a_lock_that_is_kept_too_long_is_told(

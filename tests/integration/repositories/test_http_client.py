@@ -394,11 +394,11 @@ async def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
     async def proxy(reader: StreamReader, writer: StreamWriter) -> None:
         await request(reader)
-        writer.write(answer(status="407 Proxy Authentication Required"))
+        writer.write(answer(status="403 Forbidden"))
         await writer.drain()
 
     async with scripted(proxy) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
-        told = pytest.raises(ProxyError, match=f"127.0.0.1:{server.port} answered 407")
+        told = pytest.raises(ProxyError, match=f"127.0.0.1:{server.port} answered 403 for store")
         with client_of("https://store.example.com") as client, told:
             await client.ask("GET", "/", {})

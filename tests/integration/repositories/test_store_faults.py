@@ -164,16 +164,30 @@ async def test_writes_whose_answers_are_lost_are_found_again(store: Backend) -> 
         assert await content(repository, "large") == {b"a"}
 
 
+def store_settings(
+    kind: str, url: str
+) -> model.S3Repository | model.AzureBlobRepository | model.GcpBucketRepository:
+    """Settings that lead to a stand-in of any object store."""
+    secret = SecretStr("c2VjcmV0")
+    if kind == "azureblob":
+        return model.AzureBlobRepository(
+            account="a", access_key=secret, container="b", endpoint=f"{url}/a"
+        )
+    if kind == "gcpbucket":
+        return model.GcpBucketRepository(bucket="b", endpoint=url)
+    return model.S3Repository(
+        bucket="b", endpoint=url, access_key="AK", secret_access_key=secret, path_style=True
+    )
+
+
+def store_at(kind: str, url: str) -> Repository:
+    """A connector of any object store to a stand-in."""
+    return connect(store_settings(kind, url), "S", ca_bundle=None)
+
+
 def s3_at(url: str) -> Repository:
     """An S3 connector to a stand-in."""
-    settings = model.S3Repository(
-        bucket="b",
-        endpoint=url,
-        access_key="AK",
-        secret_access_key=SecretStr("secret"),
-        path_style=True,
-    )
-    return connect(settings, "S", ca_bundle=None)
+    return store_at("s3", url)
 
 
 def refusing(status: str, body: str = "", **headers: str) -> Handler:
@@ -222,19 +236,42 @@ async def test_each_refusal_of_s3_is_told_apart(
         assert caught.value.retry_after == 7
 
 
-async def test_a_listing_that_is_no_listing_is_no_empty_repository() -> None:
-    """A captive portal answers everything with 200 and a page."""
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html><body>Please sign in<br></body></html>",
+        b"<html><body>Please sign in</body></html>",
+        b'["please sign in"]',
+    ],
+    ids=["html", "xhtml", "json"],
+)
+@pytest.mark.parametrize("kind", STORES)
+async def test_a_listing_that_is_no_listing_is_no_empty_repository(kind: str, page: bytes) -> None:
+    """A captive portal comes on the way and answers everything with 200 and a page: a new home
+    would be restored from nothing. Nor is such a server opened."""
+    listings = {
+        "s3": b"<ListBucketResult/>",
+        "azureblob": b"<EnumerationResults><Blobs/></EnumerationResults>",
+        "gcpbucket": b"{}",
+    }
+    body = listings[kind]
 
-    async def portal(reader: StreamReader, writer: StreamWriter) -> None:
-        await request(reader)
-        writer.write(answer(b"<html><body>Please sign in<br></body></html>"))
-        await writer.drain()
+    async def script(reader: StreamReader, writer: StreamWriter) -> None:
+        while True:
+            await request(reader)
+            writer.write(answer(body))
 
-    async with scripted(portal) as server:
-        connector = s3_at(server.url)
+    async with scripted(script) as server:
+        connector = store_at(kind, server.url)
         async with opened(connector):
-            with pytest.raises(AgentError):
+            assert await connector.list() == []
+            body = page
+            with pytest.raises(OutcomeUnknown, match="does not answer as an object store does"):
                 await connector.list()
+        another = store_at(kind, server.url)
+        with pytest.raises(OutcomeUnknown, match="does not answer as an object store does"):
+            async with opened(another):
+                pass
 
 
 async def test_a_server_without_folder_objects_takes_files(tmp_path: Path) -> None:

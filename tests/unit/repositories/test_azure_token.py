@@ -16,6 +16,11 @@ class Identity:
     """Answers in place of azure-identity; an error in `answers` is raised."""
 
     answers: list[int | Exception]
+    made = 0
+    closed = 0
+
+    def __init__(self) -> None:
+        Identity.made += 1
 
     def get_token(self, scope: str) -> AccessToken:
         """A token that is good for that many seconds."""
@@ -27,6 +32,7 @@ class Identity:
 
     def close(self) -> None:
         """Nothing to give back."""
+        Identity.closed += 1
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +49,20 @@ async def test_a_token_is_used_until_five_minutes_before_its_end() -> None:
         assert await token.header() == "Bearer token-200"
         assert await token.header() == "Bearer token-3600"
         assert await token.header() == "Bearer token-3600"
+    finally:
+        token.close()
+
+
+async def test_a_token_that_azure_takes_no_more_is_got_from_a_new_identity() -> None:
+    """By a clock that was set back it is good for hours, in azure-identity's memory as well."""
+    Identity.answers, Identity.made, Identity.closed = [7200, 3600], 0, 0
+    token = AzureToken()
+    try:
+        assert await token.header() == "Bearer token-7200"
+        token.forget()
+        assert await token.header() == "Bearer token-3600"
+        assert await token.header() == "Bearer token-3600"
+        assert (Identity.made, Identity.closed) == (2, 1)
     finally:
         token.close()
 

@@ -22,6 +22,22 @@ CAUSES = [
     (ConnectionRefusedError(111, "refused"), Unavailable, "refuses the connection"),
     (OSError("Multiple exceptions: [Errno 111] v4, [Errno 111] v6"), Unavailable, "refuses"),
     (ssl.SSLCertVerificationError("bad"), Refused, "not trusted"),
+    (ssl.SSLCertVerificationError("x: certificate has expired (_ssl.c:1)"), Refused, "has expired"),
+    (
+        ssl.SSLCertVerificationError("x: certificate is not yet valid (_ssl.c:1)"),
+        Refused,
+        "not valid yet",
+    ),
+    (
+        ssl.SSLCertVerificationError("Hostname mismatch, certificate is not valid for 'a'. (_s)"),
+        Refused,
+        "is for another name",
+    ),
+    (
+        ssl.SSLCertVerificationError("IP address mismatch, certificate is not valid for '::1'."),
+        Refused,
+        "is for another name",
+    ),
     (TimeoutError(), OutcomeUnknown, "in time"),
     (ConnectionResetError(104, "reset"), OutcomeUnknown, "closed the connection"),
 ]

@@ -44,9 +44,20 @@ def test_no_proxy_names_hosts_that_are_reached_directly(monkeypatch: pytest.Monk
     assert proxy_for("https", "s3.example.com") is not None
 
 
-def test_an_unusable_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("port", ["", ":1080"])
+def test_an_unusable_proxy_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
     """SOCKS is not spoken."""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret@proxy.example.com")
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://me:secret@proxy.example.com{port}")
     with pytest.raises(Refused, match="no http:// or https:// URL") as caught:
         proxy_for("https", "s3.example.com")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["abc", "70000", "0x1"])
+def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """Instead of a fault of the agent."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://proxy.example.com:{port}")
+    with pytest.raises(Refused, match="no http:// or https:// URL"):
+        proxy_for("https", "s3.example.com")

@@ -89,6 +89,46 @@ async def test_a_lease_that_was_given_back_is_free_at_once() -> None:
     assert asyncio.get_running_loop().time() - begun < 1
 
 
+async def test_a_lease_is_given_back_although_its_renewal_was_given_up_on_the_way() -> None:
+    """The agent ends while a renewal is under way, which is carried out all the same: the
+    successor need not wait for the end of it."""
+    storage = Storage()
+    first, repository, health_1 = lease_on(storage, "first")
+    second, _, health_2 = lease_on(storage, "second")
+    async with running(first, health_1):
+        await first.owned()
+        original, sent = repository.replace, asyncio.Event()
+
+        async def carried_out_without_an_answer(*arguments: object) -> object:
+            await original(*arguments)  # type: ignore[arg-type]
+            sent.set()
+            return await asyncio.Event().wait()
+
+        repository.replace = carried_out_without_an_answer  # type: ignore[method-assign, assignment]
+        await sent.wait()
+    repository.replace = original  # type: ignore[method-assign]
+    assert await first.release() is not None
+    begun = asyncio.get_running_loop().time()
+    async with running(second, health_2):
+        await second.owned()
+    assert asyncio.get_running_loop().time() - begun < 1
+
+
+async def test_a_lease_that_another_node_took_is_not_given_back() -> None:
+    """A node that was frozen and ends before it looks again leaves the new owner's lease alone."""
+    storage = Storage()
+    first, _, health_1 = lease_on(storage, "first")
+    second, _, health_2 = lease_on(storage, "second")
+    async with running(first, health_1):
+        await first.owned()
+    async with running(second, health_2):
+        await second.owned()
+        assert await first.release() is None
+        await asyncio.sleep(60)
+        assert second.may_write()
+        assert second.epoch == 2
+
+
 async def test_writing_stops_while_the_repository_is_silent_and_goes_on_after() -> None:
     """25 s after the last renewal; in trouble but ready; ours again when the server is back."""
     lease, repository, health = lease_on(Storage())

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -199,11 +200,33 @@ def test_a_foreign_lease_is_taken_over_after_twice_its_time_without_a_change() -
     assert isinstance(renewed.action(219, "n"), Write)
 
 
-def test_an_unreadable_lease_is_treated_as_somebody_elses() -> None:
-    """Rubbish is not overwritten at once."""
-    state = fresh().looked(Record.from_bytes(b"\xff{"), Token("7"), 0)
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"\xff{",
+        b"[1]",
+        b'"text"',
+        b'{"owner": "a"}',
+        b'{"owner":"a","holder":"b","epoch":null,"nonce":"c","ttl":30}',
+        b'{"owner":"a","holder":"b","epoch":1e400,"nonce":"c","ttl":30}',
+        b'{"owner":"a","holder":"b","epoch":1,"nonce":"c","ttl":[]}',
+    ],
+)
+def test_an_unreadable_lease_is_treated_as_somebody_elses(stored: bytes) -> None:
+    """Rubbish, or a file that was cut, is not overwritten at once."""
+    state = fresh().looked(Record.from_bytes(stored), Token("7"), 0)
     assert isinstance(state.action(59, "n"), Look)
     assert isinstance(state.action(60, "n"), Write)
+
+
+def test_who_holds_it_for_longer_is_waited_for_longer() -> None:
+    """A node that adopts another's parked events takes its lease for a minute."""
+    adopted = Record("adopter", "pod of adopter", 3, "n", 2 * TTL)
+    state = fresh().looked(adopted, Token("7"), 0)
+    assert state.patience == 4 * TTL
+    assert isinstance(state.action(4 * TTL - 1, "n"), Look)
+    assert isinstance(state.action(4 * TTL, "n"), Write)
 
 
 def test_writing_stops_before_the_lease_can_be_taken_over() -> None:

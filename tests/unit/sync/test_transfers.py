@@ -107,6 +107,23 @@ async def test_nothing_unexpected_is_replaced(ends: Ends, data: bytes) -> None:
     assert ends.files() == {"certs/a": data}
 
 
+async def test_a_long_transfer_ends_with_the_right_to_write(ends: Ends) -> None:
+    """A lease that runs out while a large file is sent ends the sending: no version appears of
+    what another owner may be writing by then."""
+    asked = 0
+
+    async def until_the_lease_ends() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            raise Unavailable("the folder belongs to another owner")
+
+    local = ends.here("certs/a", LARGE)
+    with pytest.raises(Unavailable, match="another owner"):
+        await ends.transfers.send("certs/a", local, None, until_the_lease_ends)
+    assert ends.repository.owned() == {}
+
+
 async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -> None:
     """What is no longer what the caller believes is left alone, here and there; the others move."""
     names = ("certs/a", "certs/changed", "certs/gone", "certs/taken", "certs/b")
