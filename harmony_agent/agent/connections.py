@@ -34,7 +34,7 @@ class Connections:
         """A repository that is open; None until then."""
         return self._handles.get(name)
 
-    async def open(self, name: Name, prepare: Prepare) -> Repository:
+    async def open(self, name: Name, prepare: Prepare) -> Handle:
         """Open a repository and `prepare` it; tries for ever."""
         used = self._of(name)
 

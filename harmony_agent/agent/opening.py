@@ -36,7 +36,7 @@ async def open_repository(
     while True:
         try:
             handle = Handle(name, connector())
-            conditional_writes = await _open(handle, prepare)
+            handle.conditional_writes = await _open(handle, prepare)
         except (AgentError, OSError) as error:  # OSError: a CA bundle that can't be read
             health.trouble(condition, str(error))
             log.warning("%s repository: %s", name, error)
@@ -46,7 +46,7 @@ async def open_repository(
                 asked = error.retry_after if isinstance(error, Unavailable) else None
                 await asyncio.sleep(unavailable.next(asked))
             continue
-        if conditional_writes:
+        if handle.conditional_writes:
             health.ok(condition)
         else:
             health.trouble(

@@ -167,7 +167,9 @@ class Storage:
         # Who else takes this lease goes by the same node name: the pod's own tells them apart.
         holder = f"{self._settings.host} on {socket.gethostname()}"
         self.identity = await self._own_identity()
-        self._lease = Lease(repository, self.identity, holder)
+        self._lease = Lease(
+            repository, self.identity, holder, trusting=repository.conditional_writes
+        )
         self._health.sections["lease"] = self._lease.status
         keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
         mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")

@@ -73,6 +73,8 @@ class Handle(Repository):
         self._clock = clock
         self._breaker = Breaker(clock)
         self._breaker_open = BREAKER_OPEN.labels(name)
+        self.conditional_writes = True
+        """Whether the backend refuses writes whose condition does not hold, as far as is known."""
 
     @property
     def folds_case(self) -> bool:

@@ -57,7 +57,8 @@ class Lease:
     """Takes, renews, watches and gives back the lease in `repository` (a runtime one).
 
     `identity` is the state directory's UUID (see own_identity), `holder` names this pod for
-    people, `ttl` is in seconds.
+    people, `ttl` is in seconds. Without `trusting` the repository may ignore a write's condition:
+    then the lease is read before every write, so that another owner is noticed at the next renewal.
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Lease:
         holder: str,
         *,
         ttl: float = 30.0,
+        trusting: bool = True,
         clock: Callable[[], float] = boot_time,
     ) -> None:
         self._repository = repository
+        self._trusting = trusting
         self._clock = clock
         self._state = State(identity, holder, ttl)
         self._error: str | None = None
@@ -153,6 +156,8 @@ class Lease:
         self._owned.clear()
         try:
             async with asyncio.timeout(state.ttl / 3):
+                if not self._trusting:
+                    state = await self._seen_by(state)
                 try:
                     return await self._give_back(state)
                 except PreconditionFailed:
@@ -172,6 +177,8 @@ class Lease:
         """Do what is due: at most one look and one write."""
         try:
             async with asyncio.timeout(self._state.ttl / 3):
+                if not self._trusting:
+                    self._state = self._state.unclear()
                 action = self._state.action(self._clock(), secrets.token_hex(8))
                 if isinstance(action, Look):
                     await self._look()

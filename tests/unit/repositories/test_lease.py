@@ -200,3 +200,32 @@ async def test_a_takeover_fences_the_owner_and_a_hung_request_does_not_hang_the_
 
 def _raise_unavailable() -> None:
     raise Unavailable("frozen")
+
+
+async def test_another_owner_is_noticed_where_conditions_are_ignored() -> None:
+    """Of two that took it in the same moment one is the owner a renewal later, and the other,
+    which writes no more, does not give back what is not its own."""
+    storage = Storage()
+    loop = asyncio.get_running_loop()
+    first, second = (
+        Lease(
+            MemoryRepository(storage, conditional=False),
+            name,
+            f"pod of {name}",
+            trusting=False,
+            clock=loop.time,
+        )
+        for name in ("first", "second")
+    )
+    async with running(first, Health(clock=loop.time)):
+        await first.owned()
+        storage.files.clear()  # as the second one still saw it
+        async with running(second, Health(clock=loop.time)):
+            await second.owned()
+            await asyncio.sleep(20)
+            assert not first.may_write()
+            assert first.state is Phase.FENCED
+            assert second.may_write()
+            await first.release()
+            await asyncio.sleep(20)
+            assert second.may_write()
