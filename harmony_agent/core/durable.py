@@ -8,6 +8,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from harmony_agent.core.exchange import exchange
+
 __all__ = [
     "NO_LINKS",
     "TEMPORARY_PREFIX",
@@ -130,6 +132,21 @@ class Draft:
         assert self._temporary is not None, "it has its name already"
         self._written = self.written
         self._temporary.rename(self.target)
+        self._temporary = None
+
+    def put_in_exchange(self, old: Path) -> None:
+        """Become `target`, which must exist and has the free name `old` from then on, in one step;
+        then as `put_new`. Where that can't be done raises one of NO_EXCHANGE."""
+        assert self._temporary is not None, "it has its name already"
+        self._written = self.written
+        temporary, self._temporary = self._temporary, old
+        temporary.rename(old)
+        try:
+            exchange(self.target, old)
+        except OSError:
+            old.rename(temporary)
+            self._temporary = temporary
+            raise
         self._temporary = None
 
     def discard(self) -> None:

@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS base (
     mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, token TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sent (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sendings (
+    path TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (path, sha256)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _PUT: Final = "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?)"
@@ -101,7 +103,7 @@ class Base:
             [
                 ("DELETE FROM base", [()]),
                 ("DELETE FROM held", [()]),
-                ("DELETE FROM sent", [()]),
+                ("DELETE FROM sendings", [()]),
                 ("DELETE FROM meta", [()]),
                 ("INSERT INTO meta VALUES ('identity', ?)", [(identity,)]),
             ],
@@ -135,15 +137,19 @@ class Base:
         await self._commit([_put(rows)])
 
     async def intend(self, files: Mapping[str, str]) -> None:
-        """Remember that these contents (hash by path) are about to be sent; until a row says what
-        came of it, such a content in the repository is ours. Returns once that is on the disk."""
+        """Remember that these contents (hash by path) are about to be sent, besides earlier ones of
+        the same file; until a row says what came of it, such a content in the repository is ours.
+        Returns once that is on the disk."""
         if files:
-            statement = "INSERT OR REPLACE INTO sent VALUES (?, ?)"
+            statement = "INSERT OR IGNORE INTO sendings VALUES (?, ?)"
             await self._run(self._write, [(statement, [*files.items()])])
 
-    async def sent(self) -> dict[str, str]:
-        """What was about to be sent, without a word of what came of it: content hash by path."""
-        return dict(await self._run(self._rows, "SELECT path, sha256 FROM sent"))
+    async def sent(self) -> dict[str, set[str]]:
+        """What was about to be sent, without a word of what came of it: content hashes by path."""
+        found: dict[str, set[str]] = {}
+        for path, sha256 in await self._run(self._rows, "SELECT path, sha256 FROM sendings"):
+            found.setdefault(path, set()).add(sha256)
+        return found
 
     async def remove(self, path: str) -> None:
         """Forget `path`; returns once that is on the disk."""
@@ -238,4 +244,4 @@ def _put(rows: Mapping[str, BaseRow]) -> _Change:
 
 def _settled(paths: Iterable[str]) -> list[_Change]:
     rows = [(path,) for path in paths]
-    return [(f"DELETE FROM {table} WHERE path = ?", rows) for table in ("sent", "held")]  # noqa: S608 - our own names
+    return [(f"DELETE FROM {table} WHERE path = ?", rows) for table in ("sendings", "held")]  # noqa: S608 - our own names

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from harmony_agent.core.errors import Absent, PreconditionFailed, Refused
@@ -25,6 +25,7 @@ __all__ = ["Conflict", "ConflictStore", "the_one"]
 log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20
+_FRESH: Final = timedelta(days=1)  # an older copy may be purged long before this version's time
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"(\d{8}T\d{6}Z)-(.+)-([0-9a-f]{8})")
 
@@ -106,7 +107,7 @@ class ConflictStore:
         self._kept: list[Conflict] = []
 
     async def keep(self, path: str, data: bytes) -> str:
-        """Keep a version of `path`; its key. The same content is kept once."""
+        """Keep a version of `path`; its key. The same content is kept once a day."""
         short = digest(data)[:8]
         if (known := await self._find(path, short, len(data))) is not None:
             return known
@@ -170,9 +171,12 @@ class ConflictStore:
         return len(due)
 
     async def _find(self, path: str, short: str, size: int) -> str | None:
+        oldest = self._wall() - _FRESH
         for entry in await self._repository.list(f"{CONFLICTS}/{path}"):
             kept = Conflict.of(entry.path, entry.size)
-            if kept is not None and (kept.path, kept.hash, kept.size) == (path, short, size):
+            if kept is None or kept.time < oldest:
+                continue
+            if (kept.path, kept.hash, kept.size) == (path, short, size):
                 return kept.key
         return None
 

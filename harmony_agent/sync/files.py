@@ -10,11 +10,11 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory, temporary_name
+from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
 from harmony_agent.core.errors import (
     Absent,
     AgentError,
@@ -26,6 +26,7 @@ from harmony_agent.core.errors import (
 from harmony_agent.core.group_commit import Made, NewFile, create_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
+from harmony_agent.sync import custody
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import Incoming, Outgoing, content_hash
 
@@ -164,14 +165,13 @@ class HomeFiles:
         target = self.home / path
         with local_errors(target):
             arrival.draft.sync()
-        if expected is not None:
-            self._verify(path, expected, keep)
-        with local_errors(target):
             if expected is None:
                 _place_new(arrival.draft)
-            else:
-                _change(target, expected, arrival.draft.put_over)
-            sync_directory(target.parent)
+                sync_directory(target.parent)
+                return arrival.described()
+        self._verify(path, expected, keep)
+        with self._held(path, expected.sha256, arrival.sha256) as held, local_errors(target):
+            custody.replace(arrival.draft, held, expected)
             return arrival.described()
 
     def exchange(self, path: str, data: bytes, expected: LocalFile, keep: bool) -> LocalFile:
@@ -188,28 +188,60 @@ class HomeFiles:
         """Remove the version `expected`; with `keep` a copy of it stays."""
         target = self.home / path
         self._verify(path, expected, keep)
-        with local_errors(target):
-            _change(target, expected, target.unlink)
-            sync_directory(target.parent)
+        with self._held(path, expected.sha256, expected.sha256) as held, local_errors(target):
+            custody.remove(target, held, expected)
 
     def sweep(self, residue: Iterable[str], *, younger_too: bool) -> int:
-        """Remove temporary files that a killed agent left; how many were removed.
+        """Remove temporary files that a killed agent left; how many were removed. What Harmony
+        wrote while that agent replaced or removed it is kept.
 
         Without `younger_too` only those older than an hour: younger ones may be in use.
         """
         removed = 0
         latest = time.time() - (0 if younger_too else _RESIDUE_AGE)
         for path in residue:
-            with contextlib.suppress(OSError):  # gone, or next time
+            with contextlib.suppress(OSError, AgentError):  # gone, or next time
                 target = self.home / path
-                if target.lstat().st_mtime <= latest:
-                    target.unlink()
+                # Not the time of writing: a file that was taken out may have lain there for years.
+                if target.lstat().st_ctime <= latest:
+                    self._settle(path)
+                    target.unlink(missing_ok=True)
                     removed += 1
         if removed:
             log.info(
                 "removed temporary files of an agent that was killed", extra={"files": removed}
             )
         return removed
+
+    @contextlib.contextmanager
+    def _held(self, path: str, old: str, new: str) -> Iterator[Path]:
+        """Where the file `path` is taken out to; nothing that is worth keeping is left there."""
+        folder, slash, name = path.rpartition("/")
+        held = f"{folder}{slash}{custody.held_name(name, old, new)}"
+        self._settle(held)  # a killed agent's
+        try:
+            yield self.home / held
+        finally:
+            self._settle(held)
+
+    def _settle(self, residue: str) -> None:
+        """Remove a file that was taken out, if it is there; if its content is not known, it is kept
+        first."""
+        folder, slash, held = residue.rpartition("/")
+        name = custody.name_of_held(held)
+        found = None if name is None else self.present(residue)
+        if found is None:
+            return
+        if not custody.is_known(held, found.sha256):
+            path = f"{folder}{slash}{name}"
+            kept = self._keep(residue, found, path)
+            log.warning(
+                "Harmony wrote a file in the moment in which the agent replaced or removed it; "
+                "what it wrote is kept",
+                extra={"file": path, "kept": str(kept)},
+            )
+        with local_errors(self.home / residue):
+            (self.home / residue).unlink(missing_ok=True)
 
     def _make_folder(self, path: str) -> None:
         missing = []
@@ -224,17 +256,18 @@ class HomeFiles:
     def _verify(self, path: str, expected: LocalFile, keep: bool) -> None:
         """Make sure that home holds `expected`, and with `keep` that a copy of it does as well."""
         if keep:
-            self._keep(path, expected)
+            self._keep(path, expected, path)
             return
         with local_errors(self.home / path):
             found = content_hash(self.home / path)
         if found != expected.sha256:
             raise PreconditionFailed(f"{self.home / path} has changed")
 
-    def _keep(self, path: str, expected: LocalFile) -> None:
-        """Copy to the kept folder: home and state directory may lie on different volumes."""
+    def _keep(self, source_path: str, expected: LocalFile, path: str) -> Path:
+        """Copy to the kept folder as `path`; where to. Home and state directory may lie on
+        different volumes."""
         target = self._kept / path
-        source = self.outgoing(path, expected)
+        source = self.outgoing(source_path, expected)
         try:
             with local_errors(target):
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -251,6 +284,7 @@ class HomeFiles:
                     copy.discard()
         finally:
             source.close()
+        return target
 
 
 def _place_new(draft: Draft) -> None:
@@ -265,44 +299,6 @@ def _place_new(draft: Draft) -> None:
                 errno.EEXIST, os.strerror(errno.EEXIST), str(draft.target)
             ) from error
         draft.put_over()
-
-
-def _change(target: Path, expected: LocalFile, change: Callable[[], object]) -> None:
-    """Replace or remove `target` if it is `expected`. What Harmony writes into it between the look
-    and the change is not lost: it comes back, and PreconditionFailed is raised."""
-    old = target.with_name(temporary_name())
-    try:
-        os.link(target, old)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        # A volume without hard links, or a file of somebody else's: the look has to do.
-        _require(target, expected)
-        change()
-        return
-    try:
-        _require(target, expected)
-        change()
-        if not _is(old, expected):
-            old.rename(target)
-            raise PreconditionFailed(f"{target} has changed")
-    finally:
-        old.unlink(missing_ok=True)
-
-
-def _require(target: Path, expected: LocalFile) -> None:
-    if not _is(target, expected):
-        raise PreconditionFailed(f"{target} has changed")
-
-
-def _is(path: Path, expected: LocalFile) -> bool:
-    status = path.lstat()
-    present = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return stat.S_ISREG(status.st_mode) and present == (
-        expected.size,
-        expected.mtime_ns,
-        expected.inode,
-    )
 
 
 def _mode_of(path: str) -> int:

@@ -1,6 +1,6 @@
 """From decisions to actions: what is done now, what is held and why, and in which order. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -102,7 +102,7 @@ class Circumstances:
     `gone_for` tells for how long each is. One in the repository is believed once it is confirmed:
     `missing_for` names those that are not, with the seconds until a listing may confirm them.
     `kept_back` are files that only home has and that must not travel in the version given (content
-    hash by path); `sent` what was sent without learning what came of it (content hash by path);
+    hash by path); `sent` what was sent without learning what came of it (content hashes by path);
     `twins` such whose name the repository can't tell from that of another file, `unfit` such whose
     name it can't hold at all (with the reason).
     """
@@ -116,7 +116,7 @@ class Circumstances:
     gone_for: Mapping[str, float] = field(default_factory=dict)
     missing_for: Mapping[str, float] = field(default_factory=dict)
     kept_back: Mapping[str, str] = field(default_factory=dict)
-    sent: Mapping[str, str] = field(default_factory=dict)
+    sent: Mapping[str, Collection[str]] = field(default_factory=dict)
     twins: Mapping[str, str] = field(default_factory=dict)
     unfit: Mapping[str, str] = field(default_factory=dict)
 
@@ -177,7 +177,7 @@ def _in_the_way(path: str, obstacles: Mapping[str, Obstacle]) -> Obstacle | None
 
 
 def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
-    if (own := _own_write(case, now.sent.get(case.path))) is not None:
+    if (own := _own_write(case, now.sent.get(case.path, ()))) is not None:
         return own
     decision = decide(case.local, case.base, case.remote)
     verdict = policy.verdict(decision)
@@ -198,15 +198,15 @@ def _verdict(case: Case, policy: Policy, now: Circumstances) -> Verdict:
     return verdict
 
 
-def _own_write(case: Case, sent: str | None) -> Verdict | None:
+def _own_write(case: Case, sent: Collection[str]) -> Verdict | None:
     """What to do first about a version in the repository that may be our own: the agent was killed,
     or the answer lost, before the base knew of it. None: nothing."""
     remote, base = case.remote, case.base
-    if sent is None or remote is None or (base is not None and base.token == remote.token):
+    if not sent or remote is None or (base is not None and base.token == remote.token):
         return None
     if remote.sha256 is None:
         return Verdict(Act.LOOK)
-    return Verdict(Act.RECALL) if remote.sha256 == sent else None
+    return Verdict(Act.RECALL) if remote.sha256 in sent else None
 
 
 def _guard(deletes: list[Action], plan: Plan, now: Circumstances) -> None:

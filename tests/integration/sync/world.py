@@ -1,22 +1,29 @@
 """What several nodes and a stranger do to shared files, remembered so that a loss shows.
 
 Every content is unique. It is accounted for if it is still somewhere: in the repository, in a
-conflict store or kept folder; or if whoever replaced or deleted it had it before the eyes.
+conflict store or kept folder; or if whoever replaced or deleted it had it before the eyes. Agents
+replace files at the same time, so what Harmony replaces is what comes out when it does, not what
+lay there a moment before.
 """
 
+import contextlib
 import itertools
+import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
-from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed
+from harmony_agent.core.errors import Absent, AgentError, OutcomeUnknown
+from harmony_agent.core.exchange import exchange
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import CONFLICTS, CONTROL
+from harmony_agent.sync.custody import name_of_held
 from tests.integration.sync.node import Node
 
-__all__ = ["World", "stored"]
+__all__ = ["World", "stored", "take_place"]
 
 _FOLDERS = ("certs", "certs/deep/er", "hosts", "data", "importedIDPs")
 _NAMES = ("A 1", "b[2]", "Zoë", "証明書", "x%20y", "plus+and", "c")
@@ -57,6 +64,8 @@ class World:
         except Absent:
             before = None
         new = self._new(path, "stranger")
+        if before is not None:
+            self._successors[before.data].add(new)  # also if no answer tells that it was accepted
         try:
             if before is None:
                 await repository.create(path, new)
@@ -66,7 +75,11 @@ class World:
                 return
             else:
                 await repository.replace(path, new, before.token)
-        except (PreconditionFailed, AgentError):
+        except OutcomeUnknown:
+            if before is not None:
+                self._dropped.add(before.data)
+            return
+        except AgentError:
             return
         self._wrote(new, None if before is None else before.data, f"stranger {path}")
 
@@ -91,7 +104,8 @@ class World:
             found.add((await repository.read(entry.path)).data)
         for node in self.nodes:
             kept = (path for path in (node.state / "replaced").rglob("*") if path.is_file())
-            found |= {path.read_bytes() for path in kept}
+            taken_out = (p for p in node.home.rglob("*") if name_of_held(p.name) is not None)
+            found |= {path.read_bytes() for path in (*kept, *taken_out)}
         return found
 
     def _edit(self, node: Node) -> None:
@@ -100,8 +114,16 @@ class World:
         if path is None:
             return
         new = self._new(path, node.host)
-        before = _content(node.home / path)
-        (node.home / path).write_bytes(new)
+        try:
+            with FileIO(node.home / path, "r+") as file:
+                before = file.readall()
+                file.truncate(0)
+                file.seek(0)
+                file.write(new)
+                if not os.fstat(file.fileno()).st_nlink:
+                    return  # replaced since it was opened: no file has it, nobody can miss it
+        except FileNotFoundError:
+            return
         self._wrote(new, before, f"{node.host} edits {path}")
 
     def _save_anew(self, node: Node) -> None:
@@ -119,18 +141,21 @@ class World:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = node.folder / "beside"
         beside.write_bytes(new)
-        before = _content(target)
-        beside.replace(target)
+        before = take_place(beside, target)
         self._wrote(new, before, f"{node.host} {verb} {path}")
 
     def _delete(self, node: Node) -> None:
         path = self._existing(node)
         if path is None:
             return
-        before = _content(node.home / path)
-        (node.home / path).unlink(missing_ok=True)
-        if before is not None:
-            self._dropped.add(before)
+        aside = node.folder / "aside"
+        try:
+            (node.home / path).rename(aside)
+        except FileNotFoundError:
+            return
+        before = aside.read_bytes()
+        aside.unlink()
+        self._dropped.add(before)
         self.log.append(f"{node.host} deletes {path}: {before!r}")
 
     def _rename(self, node: Node) -> None:
@@ -138,13 +163,14 @@ class World:
         if path is None or path == target:
             return
         (node.home / target).parent.mkdir(parents=True, exist_ok=True)
-        before = _content(node.home / target)
+        aside = node.folder / "aside"
         try:
-            (node.home / path).rename(node.home / target)
+            (node.home / path).rename(aside)
         except FileNotFoundError:
             return
-        moved = _content(node.home / target)
-        if moved is not None and before is not None and before != moved:
+        moved = aside.read_bytes()
+        before = take_place(aside, node.home / target)
+        if before is not None and before != moved:
             self._successors[before].add(moved)
         self.log.append(f"{node.host} renames {path} to {target}: {moved!r} over {before!r}")
 
@@ -162,8 +188,17 @@ class World:
         self.log.append(f"{what}: {new!r} over {before!r}")
 
 
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+def take_place(file: Path, target: Path) -> bytes | None:
+    """Rename `file` to `target`; the content that this replaced, None if nothing stood there."""
+    while True:
+        try:
+            exchange(target, file)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                target.hardlink_to(file)
+                file.unlink()
+                return None
+        else:
+            before = file.read_bytes()
+            file.unlink()
+            return before

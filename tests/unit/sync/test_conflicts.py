@@ -175,6 +175,20 @@ async def test_what_is_older_than_a_month_is_purged(wall: Wall) -> None:
     assert repository.conflicts() == [("hosts/young.xml", b"data")]
 
 
+async def test_a_version_that_loses_again_is_kept_for_a_month_from_then(wall: Wall) -> None:
+    """An earlier copy of the same content is not relied on: it is purged before."""
+    repository = MemoryRepository()
+    store = wall.store(repository)
+    await store.keep("hosts/a.xml", b"one")
+    wall.now += timedelta(days=29)
+    again = await store.keep("hosts/a.xml", b"one")
+    wall.now += timedelta(days=28)
+    await store.list()
+    wall.seconds += 3600
+    assert await store.purge() == 1
+    assert [kept.key for kept in await store.list()] == [again]
+
+
 async def test_a_clock_that_jumps_ahead_purges_nothing(wall: Wall) -> None:
     """A year in a moment is no year."""
     repository = MemoryRepository()

@@ -294,3 +294,55 @@ async def test_a_delete_on_top_of_a_write_nobody_learned_of_travels(
     async with first.configuration() as sync, running(sync):
         await asyncio.sleep(15)
     assert set(first.owned()) == set(repository.owned()) == {"conf/Options.xml"}
+
+
+async def test_a_listing_that_takes_long_makes_no_conflict_of_an_own_write(
+    node: Node, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before, but the edit is sent before any listing tells that the earlier one arrived."""
+    first = node("first")
+    first.write("conf/Options.xml", "<Options/>")
+    async with first.configuration() as sync:
+        await sync.take_on()
+        await sync._side.base.intend({"conf/Options.xml": digest(b"<Options n='1'/>")})
+    repository.put("conf/Options.xml", b"<Options n='1'/>")
+    first.write("conf/Options.xml", "<Options n='2'/>")
+    listed = repository.list
+
+    async def slowly(folder: str = "") -> list[Entry]:
+        await asyncio.sleep(10)
+        return await listed(folder)
+
+    monkeypatch.setattr(repository, "list", slowly)
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+    assert repository.owned() == first.owned() == {"conf/Options.xml": b"<Options n='2'/>"}
+    assert repository.conflicts() == []
+
+
+async def test_an_edit_during_an_outage_goes_on_top_of_a_write_that_just_arrived(
+    node: Node, repository: MemoryRepository
+) -> None:
+    """The connection broke after the repository had accepted a version, and Harmony wrote the next
+    one before it came back: that one stands everywhere, and no conflict is made of it."""
+    first = node("first")
+    first.write("conf/Options.xml", "<Options/>")
+
+    def breaks(operation: str, path: str) -> bool:
+        if operation == "replace" and path == "conf/Options.xml":
+            repository.down = True
+        return repository.down
+
+    async with first.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+        repository.loses_answer = breaks
+        first.write("conf/Options.xml", "<Options n='1'/>")
+        await asyncio.sleep(5)
+        assert repository.owned() == {"conf/Options.xml": b"<Options n='1'/>"}
+        first.write("conf/Options.xml", "<Options n='2'/>")
+        await asyncio.sleep(5)
+        repository.loses_answer = lambda operation, path: False
+        repository.down = False
+        await asyncio.sleep(60)
+    assert repository.owned() == first.owned() == {"conf/Options.xml": b"<Options n='2'/>"}
+    assert repository.conflicts() == []

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harmony_agent.core import durable
 from harmony_agent.core.errors import (
     Absent,
     AgentError,
@@ -16,7 +18,6 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.core.open_folders import OpenFolders
-from harmony_agent.sync import files as files_module
 from harmony_agent.sync.files import HomeFiles, local_errors
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import CHUNK
@@ -113,44 +114,16 @@ def test_a_change_between_reading_and_renaming_is_seen(
     assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda files, old: files.exchange("a.xml", b"theirs", old, False),
-        lambda files, old: files.withdraw("a.xml", old, False),
-    ],
-    ids=["exchange", "withdraw"],
-)
-def test_an_edit_between_the_last_look_and_the_change_comes_back(
-    files: HomeFiles,
-    change: Callable[[HomeFiles, LocalFile], object],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Harmony may write into a file in the very moment in which it is replaced or removed: the
-    edit stands afterwards, and whoever wanted the change has to look again."""
-    old = write(files, "a.xml", b"old")
-    look = files_module._require
-
-    def looked(target: Path, expected: LocalFile) -> None:
-        look(target, expected)
-        with target.open("r+b") as file:
-            file.write(b"edited")
-
-    monkeypatch.setattr(files_module, "_require", looked)
-    with pytest.raises(PreconditionFailed):
-        change(files, old)
-    assert everything(files.home) == {"a.xml": b"edited"}
-
-
 def test_without_hard_links_the_look_has_to_do(
     files: HomeFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A volume that has none takes replacements and removals all the same."""
+    """A volume that has none, nor exchanges, takes replacements and removals all the same."""
 
     def refused(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(durable, "exchange", refused)
     made = files.exchange("a.xml", b"theirs", write(files, "a.xml", b"old"), False)
     assert everything(files.home) == {"a.xml": b"theirs"}
     files.withdraw("a.xml", made, False)
@@ -169,7 +142,7 @@ def test_an_edit_in_the_moment_of_arrival_is_seen(
         with target.open("r+b") as file:
             file.write(b"edited by Harmony")
 
-    monkeypatch.setattr("harmony_agent.sync.files.sync_directory", edited)
+    monkeypatch.setattr("harmony_agent.sync.custody.sync_directory", edited)
     monkeypatch.setattr(OpenFolders, "sync", edited)
     if how == "new":
         arrived = create(files, "a.xml", b"theirs")
@@ -296,12 +269,17 @@ def test_errors_say_what_to_do(number: int, wanted: type[AgentError]) -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_sweeping_spares_young_files_unless_told(files: HomeFiles) -> None:
-    """A file that another process writes at this moment is not taken away."""
-    write(files, "certs/.harmony-agent-tmp-young", b"")
-    write(files, "certs/.harmony-agent-tmp-old", b"")
-    os.utime(files.home / "certs/.harmony-agent-tmp-old", (1, 1))
-    residue = ["certs/.harmony-agent-tmp-young", "certs/.harmony-agent-tmp-old", "certs/none"]
-    assert files.sweep(residue, younger_too=False) == 1
-    assert everything(files.home).keys() == {"certs/.harmony-agent-tmp-young"}
+def test_sweeping_spares_young_files_unless_told(
+    files: HomeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another process writes at this moment is not taken away, however long ago
+    Harmony wrote what is in it."""
+    for name in ("one", "another"):
+        write(files, f"certs/.harmony-agent-tmp-{name}", b"")
+        os.utime(files.home / f"certs/.harmony-agent-tmp-{name}", (1, 1))
+    residue = ["certs/.harmony-agent-tmp-one", "certs/none"]
+    assert files.sweep(residue, younger_too=False) == 0
     assert files.sweep(residue, younger_too=True) == 1
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3601)
+    assert files.sweep(["certs/.harmony-agent-tmp-another"], younger_too=False) == 1
