@@ -1,4 +1,4 @@
-"""Many small new files at the price of a few waits for the disk."""
+"""Many small files written at the price of a few waits for the disk."""
 
 import contextlib
 import errno
@@ -11,13 +11,13 @@ from harmony_agent.core.durable import NO_LINKS, temporary_name
 from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.core.volume_sync import VolumeSync
 
-__all__ = ["Made", "NewFile", "create_together"]
+__all__ = ["Made", "NewFile", "create_together", "replace_together"]
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 class NewFile(NamedTuple):
-    """A file that is to be made: its path below the root, its content, its permissions."""
+    """A file that is to be written: its path below the root, its content, its permissions."""
 
     path: str
     data: bytes
@@ -51,6 +51,40 @@ def create_together(
     No file gets its name before its content is on the disk: all are written, all are synced, all
     get their names, and then each folder is synced once.
     """
+
+    def put(drafts: Sequence[_Draft]) -> None:
+        _each(drafts, lambda draft: draft.put_new(alone))
+
+    return _write_together(files, folders, volume, put)
+
+
+def replace_together(
+    files: Sequence[NewFile],
+    folders: OpenFolders,
+    volume: VolumeSync,
+    change: Callable[[NewFile, Callable[[], None]], None],
+    alone: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> list[Made | Exception]:
+    """Put these files in the place of others; the outcomes are those of `create_together`.
+
+    Once all of them are on the disk, `change` is called for each, with what gives it its name
+    whatever stands there: it looks whether that may go, and raises what is against it. `alone` is
+    entered once, around all of these calls; what it raises fails all.
+    """
+
+    def put(drafts: Sequence[_Draft]) -> None:
+        with alone():
+            _each(drafts, lambda draft: change(draft.file, draft.put_over))
+
+    return _write_together(files, folders, volume, put)
+
+
+def _write_together(
+    files: Sequence[NewFile],
+    folders: OpenFolders,
+    volume: VolumeSync,
+    put: Callable[[Sequence["_Draft"]], None],
+) -> list[Made | Exception]:
     stem = temporary_name()
     drafts = [_Draft(file, f"{stem}-{number}") for number, file in enumerate(files)]
     try:
@@ -59,7 +93,7 @@ def create_together(
         failures = volume.sync([draft.handle for draft in written])
         for draft, failure in zip(written, failures, strict=True):
             draft.failure = failure
-        _each(drafts, lambda draft: draft.put(alone))
+        put(drafts)
         _sync_folders(drafts, folders)
         return [draft.outcome for draft in drafts]
     finally:
@@ -68,24 +102,13 @@ def create_together(
 
 
 class _Draft:
-    """A new file under a temporary name in its own folder; `failure` is what hindered it."""
+    """A file under a temporary name in its own folder; `failure` is what hindered it."""
 
-    __slots__ = (
-        "_data",
-        "_folder",
-        "_made",
-        "_mode",
-        "_name",
-        "_temporary",
-        "failure",
-        "handle",
-        "parent",
-    )
+    __slots__ = ("_folder", "_made", "_name", "_temporary", "failure", "file", "handle", "parent")
 
     def __init__(self, file: NewFile, temporary: str) -> None:
+        self.file = file
         self.parent, _, self._name = file.path.rpartition("/")
-        self._data = file.data
-        self._mode = file.mode
         self._temporary = temporary
         self._folder = self.handle = -1
         self._made: Made | None = None
@@ -101,13 +124,14 @@ class _Draft:
     def write(self, folders: OpenFolders) -> None:
         """Make it, with its content."""
         self._folder = folders.handle(self.parent)
-        self.handle = os.open(self._temporary, _NEW, self._mode, dir_fd=self._folder)
-        os.fchmod(self.handle, self._mode)  # the mode asked for, whatever the umask
-        written = os.write(self.handle, self._data)
-        while written < len(self._data):
-            written += os.write(self.handle, self._data[written:])
+        self.handle = os.open(self._temporary, _NEW, self.file.mode, dir_fd=self._folder)
+        os.fchmod(self.handle, self.file.mode)  # the mode asked for, whatever the umask
+        data = self.file.data
+        written = os.write(self.handle, data)
+        while written < len(data):
+            written += os.write(self.handle, data[written:])
 
-    def put(self, alone: Callable[[], AbstractContextManager[object]]) -> None:
+    def put_new(self, alone: Callable[[], AbstractContextManager[object]]) -> None:
         """Give it its name, which must be free."""
         folder = self._folder
         written = os.fstat(self.handle)
@@ -121,18 +145,30 @@ class _Draft:
                 self._take_name()
         else:
             os.unlink(self._temporary, dir_fd=folder)
+        self._has_name(written)
+
+    def put_over(self) -> None:
+        """Give it its name, whatever stands there."""
+        written = os.fstat(self.handle)
+        self._rename()
+        self._has_name(written)
+
+    def _take_name(self) -> None:
+        try:
+            os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            self._rename()
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
+
+    def _rename(self) -> None:
+        folder = self._folder
+        os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def _has_name(self, written: os.stat_result) -> None:
         self._temporary = ""
         ctime_ns = os.fstat(self.handle).st_ctime_ns
         self._made = Made(written.st_ino, written.st_size, written.st_mtime_ns, ctime_ns)
-
-    def _take_name(self) -> None:
-        folder = self._folder
-        try:
-            os.stat(self._name, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)
 
     def discard(self) -> None:
         """Close it, and remove it unless it has its name; never raises."""

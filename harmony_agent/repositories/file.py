@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from harmony_agent.core.durable import NO_LINKS, Draft, is_temporary, sync_directory, temporary_name
 from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unsupported
-from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together, replace_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.repositories.file_errors import translate
@@ -247,19 +247,49 @@ class FileConnector(FolderRepository):
         return await self._run("create", what, limit, lambda: self._create_together(files))
 
     def _create_together(self, files: Sequence[tuple[str, bytes]]) -> list[Token | AgentError]:
+        def create(new: Sequence[NewFile], folders: OpenFolders) -> list[Made | Exception]:
+            return create_together(new, folders, self._volume, self._locked)
+
+        return self._write_together("create", files, create)
+
+    async def replace_all(
+        self, files: Sequence[tuple[str, bytes, Token]]
+    ) -> Sequence[Token | AgentError]:
+        """See Repository. All in one thread; they share the lock and their waits for the disk."""
+        limit = data_limit(len(files) * _USUAL)
+        what = _named([path for path, _, _ in files])
+        return await self._run("replace", what, limit, lambda: self._replace_together(files))
+
+    def _replace_together(
+        self, files: Sequence[tuple[str, bytes, Token]]
+    ) -> list[Token | AgentError]:
+        tokens = {path: token for path, _, token in files}
+
+        def change(file: NewFile, put_over: Callable[[], None]) -> None:
+            self._require(file.path, tokens[file.path])
+            put_over()
+
+        def replace(new: Sequence[NewFile], folders: OpenFolders) -> list[Made | Exception]:
+            return replace_together(new, folders, self._volume, change, self._locked)
+
+        return self._write_together("replace", [(path, data) for path, data, _ in files], replace)
+
+    def _write_together(
+        self,
+        verb: str,
+        files: Sequence[tuple[str, bytes]],
+        write: Callable[[Sequence[NewFile], OpenFolders], list[Made | Exception]],
+    ) -> list[Token | AgentError]:
         problems = [self._problem(path) for path, _ in files]
         new = [
             NewFile(path, data, _FILE_MODE)
             for (path, data), problem in zip(files, problems, strict=True)
             if problem is None
         ]
-        folders = OpenFolders(self._root, self._make_folder)
-        try:
-            made = iter(create_together(new, folders, self._volume, self._locked))
-        finally:
-            folders.close()
+        with contextlib.closing(OpenFolders(self._root, self._make_folder)) as folders:
+            written = iter(write(new, folders))
         return [
-            problem or self._made(path, next(made))
+            problem or self._written(verb, path, next(written))
             for (path, _), problem in zip(files, problems, strict=True)
         ]
 
@@ -270,16 +300,16 @@ class FileConnector(FolderRepository):
             return error
         return None
 
-    def _made(self, path: str, found: Made | Exception) -> Token | AgentError:
+    def _written(self, verb: str, path: str, found: Made | Exception) -> Token | AgentError:
         if isinstance(found, Made):
             return Token(f"{found.inode}-{found.size}-{found.mtime_ns}-{found.ctime_ns}")
         if isinstance(found, FileExistsError):
-            return PreconditionFailed(f"{path!r} exists in {self.location}")
+            return self._taken(path)
         try:
             self._own(path)
         except (AgentError, OSError) as error:  # there is a link on the way
             found = error
-        return self._failure("create", path, found)
+        return self._failure(verb, path, found)
 
     def _failure(self, verb: str, path: str, error: Exception) -> AgentError:
         if isinstance(error, AgentError):
@@ -299,32 +329,36 @@ class FileConnector(FolderRepository):
 
     def _put(self, draft: Draft, token: Token | None) -> Token:
         """Give a synced draft its name; the token of exactly this file."""
+        path = str(draft.target.relative_to(self._root))
         if token is None:
-            self._put_new(draft)
+            self._put_new(draft, path)
         else:
             with self._locked():
-                self._require(draft, token)
+                self._require(path, token)
                 draft.put_over()
         sync_directory(draft.target.parent)
         return _token_of_ours(draft)
 
-    def _put_new(self, draft: Draft) -> None:
+    def _put_new(self, draft: Draft, path: str) -> None:
         try:
             draft.put_new()
         except FileExistsError:
-            raise self._refusal(draft, "exists in") from None
+            raise self._taken(path) from None
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
             # Some network file systems (Azure Files over SMB) have no hard links.
             with self._locked():
                 if os.path.lexists(draft.target):
-                    raise self._refusal(draft, "exists in") from None
+                    raise self._taken(path) from None
                 draft.put_over()
 
-    def _require(self, draft: Draft, token: Token) -> None:
-        if self._present(str(draft.target.relative_to(self._root))) != token:
-            raise self._refusal(draft, "is not that version in")
+    def _taken(self, path: str) -> PreconditionFailed:
+        return PreconditionFailed(f"{path!r} exists in {self.location}")
+
+    def _require(self, path: str, token: Token) -> None:
+        if self._present(path) != token:
+            raise PreconditionFailed(f"{path!r} is not that version in {self.location}")
 
     def _present(self, path: str) -> Token | None:
         """The token of the file that stands there at this moment. What a network's volume knows of
@@ -343,10 +377,6 @@ class FileConnector(FolderRepository):
             return _token(os.fstat(handle))
         finally:
             os.close(handle)
-
-    def _refusal(self, draft: Draft, why: str) -> PreconditionFailed:
-        path = str(draft.target.relative_to(self._root))
-        return PreconditionFailed(f"{path!r} {why} {self.location}")
 
     def _delete(self, path: str, token: Token) -> None:
         with self._locked():

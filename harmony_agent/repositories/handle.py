@@ -171,6 +171,14 @@ class Handle(Repository):
             "create_all", lambda connector: connector.create_all(files), _each
         )
 
+    async def replace_all(
+        self, files: Sequence[tuple[str, bytes, Token]]
+    ) -> Sequence[Token | AgentError]:
+        """See Repository."""
+        return await self._counted(
+            "replace_all", lambda connector: connector.replace_all(files), _each
+        )
+
     async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
         """See Repository."""
         return await self._counted("read_all", lambda connector: connector.read_all(paths), _each)

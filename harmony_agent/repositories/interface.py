@@ -76,8 +76,8 @@ class Repository(ABC):
 
     @property
     def together(self) -> int:
-        """How many small files `create_all` and `read_all` are best given; 1: nothing is gained by
-        more than one."""
+        """How many small files `create_all`, `replace_all` and `read_all` are best given; 1:
+        nothing is gained by more than one."""
         return 1
 
     def name_problem(self, path: str) -> str | None:
@@ -137,6 +137,12 @@ class Repository(ABC):
     async def create_all(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Token | AgentError]:
         """`create` each of these small files; what became of each, in order."""
         return [await _outcome(self.create(path, data)) for path, data in files]
+
+    async def replace_all(
+        self, files: Sequence[tuple[str, bytes, Token]]
+    ) -> Sequence[Token | AgentError]:
+        """`replace` each of these small files; what became of each, in order."""
+        return [await _outcome(self.replace(path, data, token)) for path, data, token in files]
 
     async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
         """`read` each of these small files; what became of each, in order."""

@@ -11,12 +11,13 @@ __all__ = ["convoys"]
 # Of a convoy no file is done with before the last one is: a larger file goes by itself.
 _SMALL: Final = 256 * 1024  # bytes
 _TOGETHER: Final = 4 * 1024 * 1024  # bytes
+_JOINING: Final = (Act.CREATE, Act.REPLACE, Act.FETCH, Act.LOOK)
 
 
 def convoys(actions: Iterable[Action], most: int) -> Iterator[list[Action]]:
-    """All of `actions`, of which up to `most` that make, fetch or only read small files are
-    together; every other action is alone."""
-    waiting: dict[Act, list[Action]] = {Act.CREATE: [], Act.FETCH: [], Act.LOOK: []}
+    """All of `actions`, of which up to `most` that make, replace (in the repository), fetch or
+    only read small files are together; every other action is alone."""
+    waiting: dict[Act, list[Action]] = {act: [] for act in _JOINING}
     sizes = dict.fromkeys(waiting, 0)
     for action in actions:
         size = action.size

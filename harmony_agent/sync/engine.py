@@ -12,12 +12,13 @@ from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync import metrics
 from harmony_agent.sync.absences import Absences
-from harmony_agent.sync.apply import Applier, Doubt, Outcome
+from harmony_agent.sync.apply import Applier
 from harmony_agent.sync.base import Base
 from harmony_agent.sync.conflicts import ConflictStore
 from harmony_agent.sync.files import HomeFiles
 from harmony_agent.sync.ledger import Ledger
 from harmony_agent.sync.mark import HomeMark
+from harmony_agent.sync.outcome import Doubt, Outcome
 from harmony_agent.sync.paths import Ownership, name_problem, twins
 from harmony_agent.sync.plan import Action, Circumstances, Plan, first_of, in_order, make_plan
 from harmony_agent.sync.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy

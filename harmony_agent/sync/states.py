@@ -49,6 +49,11 @@ class BaseRow:
     inode: int
     token: Token
 
+    @classmethod
+    def of(cls, local: LocalFile, token: Token) -> "BaseRow":
+        """That home's `local` and the repository's `token` are the same content."""
+        return cls(local.sha256, local.size, local.mtime_ns, local.inode, token)
+
 
 # None: the file is not there.
 LocalState = LocalFile | Obstacle | None

@@ -4,7 +4,14 @@ Small files that arrive at the same time share their waits for the disk; large o
 memory as a whole. Either way a file is on the disk before anybody is told that it is.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -101,9 +108,11 @@ class Transfers:
     async def send_all(
         self,
         files: Sequence[tuple[str, LocalFile]],
+        tokens: Mapping[str, Token] | None,
         before_sending: Callable[[], Awaitable[None]],
     ) -> Sequence[Token | AgentError]:
-        """`send` small files that are new, in one go; what became of each, in order."""
+        """`send` small files in one go, where the versions `tokens` (None: nothing) stand; what
+        became of each, in order."""
         contents = await self._read_together(files)
         await before_sending()
         there = [
@@ -111,9 +120,9 @@ class Transfers:
             for (path, _), data in zip(files, contents, strict=True)
             if isinstance(data, bytes)
         ]
-        made = iter(await self._repository.create_all(there) if there else ())
+        new = iter(await self._write_all_there(there, tokens) if there else ())
         self._on_progress(sum(len(data) for _, data in there))
-        return [next(made) if isinstance(data, bytes) else data for data in contents]
+        return [next(new) if isinstance(data, bytes) else data for data in contents]
 
     async def fetch_all(
         self, paths: Sequence[str], on_read: Callable[[], None]
@@ -217,6 +226,15 @@ class Transfers:
         content = await self._repository.read(path)
         self._on_progress(len(content.data))
         return content
+
+    async def _write_all_there(
+        self, files: Sequence[tuple[str, bytes]], tokens: Mapping[str, Token] | None
+    ) -> Sequence[Token | AgentError]:
+        if tokens is None:
+            return await self._repository.create_all(files)
+        return await self._repository.replace_all(
+            [(path, data, tokens[path]) for path, data in files]
+        )
 
     async def _read_all_there(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
         contents = await self._repository.read_all(paths)

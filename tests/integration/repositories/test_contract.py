@@ -77,6 +77,27 @@ async def test_of_files_in_one_go_each_has_its_own_fate(repository: Repository) 
     assert len(listed) == len(names) - 1
 
 
+async def test_of_files_replaced_in_one_go_each_has_its_own_fate(repository: Repository) -> None:
+    """One that another was faster with, one that is gone, with its folder, and an impossible name
+    are told where they belong; the others are there with the tokens that a listing shows."""
+    paths = ["certs/a", "certs/b", "certs/changed", "away/gone", "hosts/x y.xml"]
+    old = {path: await repository.create(path, b"old") for path in paths}
+    await repository.replace("certs/changed", b"theirs", old["certs/changed"])
+    await repository.delete("away/gone", old["away/gone"])
+    files = [(path, path.encode(), token) for path, token in old.items()]
+    outcomes = await repository.replace_all([*files, ("certs/../c", b"", old["certs/a"])])
+    kinds = [type(outcome) for outcome in outcomes]
+    refused = [PreconditionFailed] * 2
+    assert kinds == [str, str, *refused, str, Unsupported]
+    listed = {entry.path: entry.token for entry in await repository.list()}
+    for number, path in ((0, "certs/a"), (1, "certs/b"), (4, "hosts/x y.xml")):
+        content = await repository.read(path)
+        assert content.data == path.encode()
+        assert content.token == listed[path] == outcomes[number]
+    assert (await repository.read("certs/changed")).data == b"theirs"
+    assert len(listed) == 4
+
+
 async def test_what_one_connector_writes_another_sees_at_once(backend: Backend) -> None:
     """Nothing is remembered of an earlier listing or read: not what is there, not how long it is,
     not that it is gone."""

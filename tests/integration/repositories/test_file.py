@@ -1,5 +1,6 @@
 """What only a real file system can show."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -47,14 +48,14 @@ async def test_files_and_folders_are_for_the_group_whatever_the_umask(
         assert (tmp_path / "System" / path).stat().st_mode & 0o777 == mode, path
 
 
-@pytest.mark.parametrize("how", ["create", "create all", "replace"])
+@pytest.mark.parametrize("how", ["create", "create all", "replace", "replace all"])
 async def test_an_edit_in_the_moment_of_a_write_is_another_version(
     repository: Repository, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An administrator may edit a file on the share as soon as it has its name: the writer's token
     is not that of the edit, which so reaches everybody, the writer too."""
     old = await repository.create("a", b"0")
-    target = tmp_path / "System" / ("a" if how == "replace" else "b")
+    target = tmp_path / "System" / ("a" if how.startswith("replace") else "b")
 
     def edited(*_: object) -> None:
         if target.exists() and target.read_bytes() == b"1":
@@ -68,8 +69,10 @@ async def test_an_edit_in_the_moment_of_a_write_is_another_version(
         token = await repository.create("b", b"1")
     elif how == "create all":
         (token,) = await repository.create_all([("b", b"1")])
-    else:
+    elif how == "replace":
         token = await repository.replace("a", b"1", old)
+    else:
+        (token,) = await repository.replace_all([("a", b"1", old)])
     entry = await repository.stat(target.name)
     assert entry is not None
     assert entry.token != token
@@ -279,6 +282,36 @@ async def test_files_created_together_each_have_their_own_fate(repository: Repos
     assert [listed[name] for name in names[:100]] == outcomes[:100]
     for outcome in outcomes[100:102]:
         assert "certs/taken" in str(outcome)
+
+
+async def test_of_two_nodes_that_replace_the_same_files_one_wins_each(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """Look and change are one step for each of many files, also beside single writers."""
+    names = [f"certs/{number}" for number in range(64)]
+    old = {name: await repository.create(name, b"old") for name in names}
+    settings = model.FileRepository(root=PurePosixPath(tmp_path))
+    other = connect(settings, "System", ca_bundle=None)
+    single = names[::8]
+    ways = await asyncio.gather(
+        repository.replace_all([(name, b"one", old[name]) for name in names]),
+        other.replace_all([(name, b"two", old[name]) for name in reversed(names)]),
+        asyncio.gather(
+            *(other.replace(name, b"single", old[name]) for name in single),
+            return_exceptions=True,
+        ),
+    )
+    await other.close()
+    accepted: dict[str, list[tuple[bytes, object]]] = {name: [] for name in names}
+    tried = (names, names[::-1], single)
+    for those, data, outcomes in zip(tried, (b"one", b"two", b"single"), ways, strict=True):
+        for name, outcome in zip(those, outcomes, strict=True):
+            if isinstance(outcome, str):
+                accepted[name].append((data, outcome))
+            else:
+                assert isinstance(outcome, PreconditionFailed)
+    found = {name: await repository.read(name) for name in names}
+    assert accepted == {name: [(each.data, each.token)] for name, each in found.items()}
 
 
 async def test_whether_the_volume_folds_case_is_found_out(

@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from harmony_agent.core.group_commit import Made, NewFile, create_together
+from harmony_agent.core.group_commit import Made, NewFile, create_together, replace_together
 from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.core.volume_sync import VolumeSync
 
@@ -156,3 +156,68 @@ def test_without_hard_links_a_name_is_looked_for_and_taken_alone(
     assert kinds == [Made, FileExistsError, FileExistsError]
     assert len(seen) == 4, "once for each, left in order only where the name was free"
     assert everything(tmp_path) == {"a": b"ours", "taken": b"theirs"}
+
+
+def test_files_take_the_place_of_others_in_one_go(tmp_path: Path, folders: OpenFolders) -> None:
+    """The lock is held once, around all that is asked and done; who refuses keeps his old file."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"old")
+    steps: list[str] = []
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        steps.append("locked")
+        yield
+        steps.append("free")
+
+    def change(file: NewFile, put_over: Callable[[], None]) -> None:
+        steps.append(f"{file.path} {(tmp_path / file.path).read_bytes().decode()}")
+        if file.path == "b":
+            raise PermissionError(errno.EACCES, "not this one")
+        put_over()
+
+    new = [NewFile(name, b"new one", 0o600) for name in ("a", "b", "missing/x", "c")]
+    outcomes = replace_together(new, folders, VolumeSync(), change, alone)
+    assert steps == ["locked", "a old", "b old", "c old", "free"]
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Made, PermissionError, FileNotFoundError, Made]
+    assert everything(tmp_path) == {"a": b"new one", "b": b"old", "c": b"new one"}
+    for name, outcome in (("a", outcomes[0]), ("c", outcomes[3])):
+        found = (tmp_path / name).stat()
+        assert outcome == (found.st_ino, 7, found.st_mtime_ns, found.st_ctime_ns)
+        assert found.st_mode & 0o777 == 0o600
+
+
+def test_what_is_not_on_the_disk_replaces_nothing(
+    tmp_path: Path, folders: OpenFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk leaves the old file, and nobody is asked whether it may go."""
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def change(file: NewFile, put_over: Callable[[], None]) -> None:
+        pytest.fail("it was not written")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcomes = replace_together([NewFile("a", b"1", 0o640)], folders, VolumeSync(), change)
+    assert isinstance(outcomes[0], OSError)
+    assert everything(tmp_path) == {"a": b"old"}
+
+
+def test_a_lock_that_can_not_be_had_leaves_everything_as_it_was(
+    tmp_path: Path, folders: OpenFolders
+) -> None:
+    """All fail with its error, and nothing stays beside them."""
+    (tmp_path / "a").write_bytes(b"old")
+
+    def never() -> contextlib.AbstractContextManager[object]:
+        raise TimeoutError("another node holds it")
+
+    def change(file: NewFile, put_over: Callable[[], None]) -> None:
+        put_over()
+
+    with pytest.raises(TimeoutError):
+        replace_together([NewFile("a", b"1", 0o640)], folders, VolumeSync(), change, never)
+    assert everything(tmp_path) == {"a": b"old"}

@@ -17,7 +17,7 @@ from harmony_agent.sync.side import Tools
 from harmony_agent.sync.watch import Hints
 from tests.unit.sync.memory_repository import MemoryRepository
 
-__all__ = ["Bench", "InlineWorkers", "ManualHints", "quick_folder", "running"]
+__all__ = ["Bench", "InlineWorkers", "ManualHints", "quick_folder", "running", "settled", "take_on"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +106,11 @@ class Bench:
         (self.home / path).unlink()
         self.hints.give(path)
 
+    def lose_base(self) -> None:
+        """What the agent remembers of its files is gone, as with a damaged state directory."""
+        for path in self.state.glob("sync-*"):
+            path.unlink()
+
     def owned(self) -> dict[str, bytes]:
         """Content of home by path, without the agent's own folder."""
         return _tree(self.home)
@@ -180,6 +185,20 @@ async def running(side: ConfigurationSync | RuntimeMirror) -> AsyncIterator[None
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+@contextlib.asynccontextmanager
+async def settled(bench: Bench, **settings: Any) -> AsyncIterator[ConfigurationSync]:
+    """An agent's configuration sync that has taken its home on and runs while the block does."""
+    async with bench.configuration(**settings) as sync, running(sync):
+        await asyncio.sleep(5)
+        yield sync
+
+
+async def take_on(bench: Bench) -> None:
+    """An agent takes its home on, and ends."""
+    async with bench.configuration() as sync:
+        await sync.take_on()
 
 
 def _tree(folder: Path) -> dict[str, bytes]:

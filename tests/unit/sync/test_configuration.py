@@ -5,19 +5,16 @@ import asyncio
 import pytest
 
 from harmony_agent.lifecycle.health import Level
-from tests.unit.sync.bench import running
+from tests.unit.sync.bench import Bench, running, settled, take_on
 from tests.unit.sync.memory_repository import MemoryRepository
 from tests.unit.sync.stock import STOCK, Node, as_bytes, stock
 
 pytestmark = pytest.mark.looptime
 
 
-async def test_the_first_node_fills_the_repository_and_then_names_it(node: Node) -> None:
+async def test_the_first_node_fills_the_repository_and_then_names_it(first: Bench) -> None:
     """All configuration files are uploaded, others are not, and repo-id is written last."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     assert first.repository.owned() == as_bytes(STOCK)
     assert first.repository.calls[-1] == ("create", ".harmony-agent/repo-id")
 
@@ -28,12 +25,10 @@ async def test_a_further_node_takes_what_the_repository_holds(node: Node) -> Non
     first.write("conf/Options.xml", "<Options mine='1'/>")
     first.write("hosts/ACME AS2.xml", "<Host alias='ACME AS2'/>")
     first.write("data/keys/user.p12", "private key")
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     stock(second)
     second.write("certs/extra.cer", "only in the image")
-    async with second.configuration() as sync:
-        await sync.take_on()
+    await take_on(second)
     owned = second.owned()
     assert {path: owned[path] for path in first.repository.owned()} == first.repository.owned()
     assert set(owned) - set(first.repository.owned()) == {"webserver/index.html", "conf/Sync.xml"}
@@ -43,15 +38,12 @@ async def test_a_further_node_takes_what_the_repository_holds(node: Node) -> Non
     }
 
 
-async def test_arriving_files_are_private_where_they_are_keys(node: Node) -> None:
+async def test_arriving_files_are_private_where_they_are_keys(first: Bench, node: Node) -> None:
     """0600 below certs and data, 0640 elsewhere."""
-    first, second = node("first"), node("second")
-    stock(first)
+    second = node("second")
     first.write("data/user.p12", "private key")
-    async with first.configuration() as sync:
-        await sync.take_on()
-    async with second.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
+    await take_on(second)
     modes = {p: (second.home / p).stat().st_mode & 0o777 for p in second.owned()}
     assert modes == {
         "certs/CLEO.cer": 0o600,
@@ -62,13 +54,10 @@ async def test_arriving_files_are_private_where_they_are_keys(node: Node) -> Non
 
 
 async def test_a_change_travels_once_the_file_has_come_to_rest(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A file is pushed soon after its last write, and not before."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         for number in range(4):
             first.write("conf/Options.xml", f"<Options number='{number}'/>" + "\n" * number)
             await asyncio.sleep(0.25)
@@ -82,13 +71,10 @@ async def test_a_change_travels_once_the_file_has_come_to_rest(
 
 
 async def test_a_file_that_never_rests_still_travels(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A file rewritten twice a second is pushed all the same within a few seconds."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         for number in range(20):
             first.write("conf/Options.xml", f"<Options number='{number}'/>" + "\n" * number)
             await asyncio.sleep(0.4)
@@ -96,13 +82,10 @@ async def test_a_file_that_never_rests_still_travels(
 
 
 async def test_half_written_xml_does_not_travel_and_is_named(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """XML that does not parse is held until it does."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         first.write("conf/Options.xml", "<Options><half")
         await asyncio.sleep(70)
         assert repository.owned()["conf/Options.xml"] == STOCK["conf/Options.xml"].encode()
@@ -115,26 +98,20 @@ async def test_half_written_xml_does_not_travel_and_is_named(
 
 
 async def test_a_lost_hint_is_made_up_for_by_the_next_full_look(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A change nobody hinted at travels within a good minute."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         (first.home / "conf/Options.xml").write_text("<Options silent='1'/>")
         await asyncio.sleep(65)
         assert repository.owned()["conf/Options.xml"] == b"<Options silent='1'/>"
 
 
 async def test_what_others_change_arrives_beside_a_running_harmony(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """New, changed and deleted files of a foreign writer arrive by the listings."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60):
         repository.put("conf/Options.xml", b"<Options foreign='1'/>")
         repository.put("hosts/Foreign.xml", b"<Host/>")
         del repository.files["certs/CLEO.cer"]
@@ -148,10 +125,11 @@ async def test_what_others_change_arrives_beside_a_running_harmony(
     assert first.replaced() == {"certs/CLEO.cer": STOCK["certs/CLEO.cer"].encode()}
 
 
-async def test_a_change_of_one_node_is_in_the_other_within_seconds(node: Node) -> None:
+async def test_a_change_of_one_node_is_in_the_other_within_seconds(
+    first: Bench, node: Node
+) -> None:
     """New, changed and deleted files travel by the change marker, long before a listing."""
-    first, second = node("first"), node("second")
-    stock(first)
+    second = node("second")
     async with first.configuration() as one, second.configuration() as two:
         await one.take_on()
         await two.take_on()
@@ -173,13 +151,10 @@ async def test_a_change_of_one_node_is_in_the_other_within_seconds(node: Node) -
 
 
 async def test_of_a_change_on_both_sides_the_accepted_one_wins_and_the_other_is_kept(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """The repository's version arrives in home; home's own is in the conflict store, and told."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60):
         repository.put("conf/Options.xml", b"<Options foreign='1'/>")
         first.write("conf/Options.xml", "<Options local='1'/>")
         await asyncio.sleep(80)
@@ -196,8 +171,7 @@ async def test_twins_are_told_apart_or_held(node: Node, repository: MemoryReposi
     """Where the repository folds case the second of two names is held; else both travel."""
     first = node("first")
     first.write("hosts/ACME.xml", "<Host n='1'/>")
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         repository.folding = True
         first.write("hosts/acme.xml", "<Host n='2'/>")
         await asyncio.sleep(5)
@@ -209,18 +183,15 @@ async def test_twins_are_told_apart_or_held(node: Node, repository: MemoryReposi
 
 
 async def test_names_the_repository_can_not_hold_disturb_nothing(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """However many there are: the rest travels, the last push does not wait for them, and a node
     that takes its home on anew, its state lost, leaves them where they are."""
-    first = node("first")
-    stock(first)
     odd = {f"certs/{number}:.cer": str(number) for number in range(40)}
     for path, text in odd.items():
         first.write(path, text)
     repository.forbidden = ":"
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         first.write("certs/~.cer", "behind them all")
         await asyncio.sleep(5)
         assert repository.owned() == as_bytes({**STOCK, "certs/~.cer": "behind them all"})
@@ -229,10 +200,8 @@ async def test_names_the_repository_can_not_hold_disturb_nothing(
     async with first.configuration() as sync:
         await sync.take_on()
         assert await sync.flush(10) == 0
-    for base in first.state.glob("sync-*"):
-        base.unlink()
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    first.lose_base()
+    async with settled(first):
         assert first.owned().keys() == {
             *STOCK,
             *odd,

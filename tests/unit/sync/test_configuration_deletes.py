@@ -5,21 +5,18 @@ import asyncio
 import pytest
 
 from harmony_agent.lifecycle.health import Level
-from tests.unit.sync.bench import running
+from tests.unit.sync.bench import Bench, settled
 from tests.unit.sync.memory_repository import MemoryRepository
-from tests.unit.sync.stock import STOCK, Node, as_bytes, stock
+from tests.unit.sync.stock import STOCK, as_bytes
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_an_edit_beats_a_delete_whichever_side_it_is_on(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """What one side edits and the other deletes stays, with the edit."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60):
         repository.put("conf/Options.xml", b"<Options edited='there'/>")
         first.remove("conf/Options.xml")
         del repository.files["certs/CLEO.cer"]
@@ -31,14 +28,11 @@ async def test_an_edit_beats_a_delete_whichever_side_it_is_on(
 
 
 async def test_a_delete_travels_once_the_file_stayed_away(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A deleted host leaves the repository after seconds; a brief absence does nothing."""
-    first = node("first")
-    stock(first)
     first.write("hosts/Old.xml", "<Host/>")
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         first.remove("hosts/Old.xml")
         await asyncio.sleep(4)
         assert "hosts/Old.xml" in repository.files
@@ -52,13 +46,10 @@ async def test_a_delete_travels_once_the_file_stayed_away(
 
 
 async def test_an_emptied_repository_deletes_nothing_until_that_is_accepted(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """With its id still there, everything seems deleted: held, told, and done when accepted."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60) as sync:
         for path in list(repository.owned()):
             del repository.files[path]
         await asyncio.sleep(200)
@@ -76,15 +67,12 @@ async def test_an_emptied_repository_deletes_nothing_until_that_is_accepted(
 
 
 async def test_many_deletes_are_held_until_they_are_accepted(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """More deletes than allowed stay home; `sync --once --accept-deletes` lets them through."""
-    first = node("first")
-    stock(first)
     for number in range(30):
         first.write(f"certs/{number}.cer", f"certificate {number}")
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first) as sync:
         for number in range(25):
             first.remove(f"certs/{number}.cer")
         await asyncio.sleep(100)
@@ -98,13 +86,10 @@ async def test_many_deletes_are_held_until_they_are_accepted(
 
 
 async def test_a_home_that_vanished_deletes_nothing(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """An emptied or unmounted home is trouble, not a delete of everything."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first):
         first.home.rename(first.home.with_name("away"))
         await asyncio.sleep(200)
         assert repository.owned() == as_bytes(STOCK)

@@ -6,19 +6,17 @@ import pytest
 
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Level
-from tests.unit.sync.bench import running
+from tests.unit.sync.bench import Bench, running, settled
 from tests.unit.sync.memory_repository import MemoryRepository
-from tests.unit.sync.stock import STOCK, Node, as_bytes, stock
+from tests.unit.sync.stock import STOCK, Node, as_bytes
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_an_outage_of_the_repository_is_survived(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """First pull and run wait for the repository, tell of it, and lose nothing."""
-    first = node("first")
-    stock(first)
     repository.down = True
     async with first.configuration() as sync, running(sync):
         await asyncio.sleep(100)
@@ -40,13 +38,10 @@ async def test_an_outage_of_the_repository_is_survived(
 
 
 async def test_changes_during_an_outage_do_not_hammer_the_repository(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """However much Harmony writes, attempts stay rare while nothing works; then all travels."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=100_000) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=100_000):
         repository.calls.clear()
         turns = first.hints.waits
         repository.down = True
@@ -61,13 +56,11 @@ async def test_changes_during_an_outage_do_not_hammer_the_repository(
 
 
 async def test_an_exchanged_repository_stops_everything(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A repository with another id, or none, gets nothing from this home."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60):
+        pass  # it knows the repository, and ends
     repository.files.clear()
     async with first.configuration(list_interval=60) as sync, running(sync):
         first.write("conf/Options.xml", "<Options late='1'/>")
@@ -77,12 +70,11 @@ async def test_an_exchanged_repository_stops_everything(
 
 
 async def test_a_new_repository_is_filled_once_it_is_accepted(
-    node: Node, repository: MemoryRepository
+    first: Bench, node: Node, repository: MemoryRepository
 ) -> None:
     """A repository that lost everything gets this home's files by `sync --once --accept-deletes`;
     the other node takes it as the truth by the same command."""
-    first, second = node("first"), node("second")
-    stock(first)
+    second = node("second")
     async with first.configuration() as one, second.configuration() as two:
         await one.take_on()
         await two.take_on()
@@ -104,13 +96,10 @@ async def test_a_new_repository_is_filled_once_it_is_accepted(
 
 
 async def test_accepting_a_repository_that_fails_midway_can_be_repeated(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """Nothing is synchronized by halves meanwhile, and the second time completes it."""
-    first = node("first")
-    stock(first)
-    async with first.configuration(list_interval=60) as sync, running(sync):
-        await asyncio.sleep(5)
+    async with settled(first, list_interval=60) as sync:
         repository.files.clear()
 
         def fails(operation: str, path: str) -> None:

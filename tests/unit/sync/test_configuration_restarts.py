@@ -6,19 +6,16 @@ import pytest
 
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.lifecycle.health import Level
-from tests.unit.sync.bench import running
+from tests.unit.sync.bench import Bench, running, take_on
 from tests.unit.sync.memory_repository import MemoryRepository
 from tests.unit.sync.stock import STOCK, Node, as_bytes, stock
 
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_known_home_is_not_pulled_again(node: Node, repository: MemoryRepository) -> None:
+async def test_a_known_home_is_not_pulled_again(first: Bench, repository: MemoryRepository) -> None:
     """After a restart beside a running Harmony only what changed meanwhile travels."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     first.write("conf/Options.xml", "<Options while='down'/>")
     repository.put("hosts/Foreign.xml", b"<Host/>")
     repository.calls.clear()
@@ -33,17 +30,13 @@ async def test_a_known_home_is_not_pulled_again(node: Node, repository: MemoryRe
     assert created == [".harmony-agent/markers/first"]
 
 
-async def test_a_lost_base_loses_nothing(node: Node, repository: MemoryRepository) -> None:
+async def test_a_lost_base_loses_nothing(first: Bench, repository: MemoryRepository) -> None:
     """Where Harmony ran, the repository is the truth; what differs is in the conflict store."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     repository.put("conf/Options.xml", b"<Options foreign='1'/>")
     repository.put("hosts/Foreign.xml", b"<Host/>")
     first.write("hosts/Mine.xml", "<Host mine='1'/>")
-    for path in first.state.glob("sync-*"):
-        path.unlink()
+    first.lose_base()
     async with first.configuration() as sync, running(sync):
         await asyncio.sleep(100)
         expected = {**as_bytes(STOCK), "conf/Options.xml": b"<Options foreign='1'/>"}
@@ -57,17 +50,13 @@ async def test_a_lost_base_loses_nothing(node: Node, repository: MemoryRepositor
 
 
 async def test_a_lost_base_and_many_files_nobody_else_has_are_held(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """More than may be deleted at once stays in home and does not travel, until it is edited."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     for number in range(30):
         first.write(f"hosts/{number}.xml", f"<Host n='{number}'/>")
-    for path in first.state.glob("sync-*"):
-        path.unlink()
+    first.lose_base()
     async with first.configuration() as sync, running(sync):
         await asyncio.sleep(100)
         assert len(first.section()["held"]) == 20 and first.section()["heldCount"] == 30
@@ -86,13 +75,10 @@ async def test_a_lost_base_and_many_files_nobody_else_has_are_held(
 
 
 async def test_a_new_home_with_old_state_is_pulled_anew(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A base of another home is not believed: nothing looks deleted."""
-    first = node("first")
-    stock(first)
-    async with first.configuration() as sync:
-        await sync.take_on()
+    await take_on(first)
     first.home.rename(first.home.with_name("old"))
     first.home.mkdir()
     async with first.configuration() as sync, running(sync):
@@ -102,11 +88,10 @@ async def test_a_new_home_with_old_state_is_pulled_anew(
 
 
 async def test_two_first_nodes_at_the_same_time_agree(
-    node: Node, repository: MemoryRepository
+    first: Bench, node: Node, repository: MemoryRepository
 ) -> None:
     """Both end with the union; of a file that differs one version wins, the other is kept."""
-    first, second = node("first"), node("second")
-    stock(first)
+    second = node("second")
     stock(second)
     first.write("hosts/First.xml", "<Host n='1'/>")
     second.write("hosts/Second.xml", "<Host n='2'/>")
@@ -125,11 +110,9 @@ async def test_two_first_nodes_at_the_same_time_agree(
 
 
 async def test_nothing_is_flushed_from_a_home_that_was_never_pulled(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """Stock files do not reach the repository by way of an early end."""
-    first = node("first")
-    stock(first)
     async with first.configuration() as sync:
         assert await sync.flush(5) == 0
         with pytest.raises(Unavailable, match="first pull"):
@@ -138,11 +121,9 @@ async def test_nothing_is_flushed_from_a_home_that_was_never_pulled(
 
 
 async def test_the_last_push_takes_what_was_just_written(
-    node: Node, repository: MemoryRepository
+    first: Bench, repository: MemoryRepository
 ) -> None:
     """A file written a moment ago, and a delete, travel by `flush` without waiting."""
-    first = node("first")
-    stock(first)
     async with first.configuration() as sync:
         await sync.take_on()
         first.write("conf/Options.xml", "<Options last='1'/>")

@@ -1,4 +1,4 @@
-"""Small new files travel together: as fast as can be, each with its own fate all the same."""
+"""Small files travel together: as fast as can be, each with its own fate all the same."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from harmony_agent.repositories.token import Token
 from harmony_agent.sync.convoys import convoys
 from harmony_agent.sync.plan import Action, Case
 from harmony_agent.sync.policies import Act
-from harmony_agent.sync.states import LocalFile, RemoteFile
+from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile
 from tests.unit.sync.bench import Bench, running
 from tests.unit.sync.memory_repository import MemoryRepository
 
@@ -21,8 +21,9 @@ MIB = 1024 * 1024
 
 
 def action(act: Act, path: str, size: int = 10) -> Action:
-    """One that moves `size` bytes."""
-    return Action(act, Case(path, LocalFile("", size, 1, 1), None, RemoteFile(Token("t"), size)))
+    """One that moves `size` bytes; home's version is what both sides agreed on."""
+    local, token = LocalFile("", size, 1, 1), Token("t")
+    return Action(act, Case(path, local, BaseRow.of(local, token), RemoteFile(token, size)))
 
 
 def paths(actions: Sequence[Action], most: int) -> list[str]:
@@ -30,19 +31,22 @@ def paths(actions: Sequence[Action], most: int) -> list[str]:
     return ["".join(each.path for each in convoy) for convoy in convoys(actions, most)]
 
 
-def test_small_new_files_of_one_direction_travel_together() -> None:
+@pytest.mark.parametrize(
+    ("act", "other"), [(Act.CREATE, Act.FETCH), (Act.REPLACE, Act.LOOK)], ids=["new", "edited"]
+)
+def test_small_files_that_go_the_same_way_travel_together(act: Act, other: Act) -> None:
     """In order, as many as the repository takes; each direction by itself."""
-    actions = [action(Act.CREATE, path) for path in "abcde"]
-    actions[2:2] = [action(Act.FETCH, path) for path in "xy"]
+    actions = [action(act, path) for path in "abcde"]
+    actions[2:2] = [action(other, path) for path in "xy"]
     assert sorted(paths(actions, 3)) == ["abc", "de", "xy"]
 
 
-def test_what_replaces_or_is_large_goes_alone() -> None:
+def test_what_is_large_or_deleted_goes_alone() -> None:
     """The others do not wait for it."""
     actions = [
         action(Act.CREATE, "a"),
         action(Act.CREATE, "b", MIB),
-        action(Act.REPLACE, "c"),
+        action(Act.REPLACE, "c", MIB),
         action(Act.DELETE, "d"),
         action(Act.CREATE, "e"),
     ]
@@ -78,6 +82,16 @@ class OneGo(MemoryRepository):
             raise OutcomeUnknown("no answer")
         return made
 
+    async def replace_all(
+        self, files: Sequence[tuple[str, bytes, Token]]
+    ) -> Sequence[Token | AgentError]:
+        """See Repository."""
+        self.goes.append(len(files))
+        made = await super().replace_all(files)
+        if not self.answers:
+            raise OutcomeUnknown("no answer")
+        return made
+
     async def read_all(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
         """See Repository."""
         self.goes.append(len(paths))
@@ -105,6 +119,77 @@ async def test_first_push_and_first_pull_go_in_convoys(node: Node, repository: O
                 await asyncio.sleep(400)
     assert second.owned() == first.owned() == repository.owned()
     assert len(repository.owned()) == 20
+
+
+@pytest.mark.looptime
+async def test_many_edits_go_in_convoys(node: Node, repository: OneGo) -> None:
+    """A mass change reaches the repository in an eighth of the calls, and the other node; of an
+    edit on both sides the accepted one wins and the other is kept."""
+    first, second = node("first"), node("second")
+    for number in range(20):
+        first.write(f"certs/{number}", str(number))
+    async with first.configuration() as one, second.configuration() as two:
+        await one.take_on()
+        await two.take_on()
+        for number in range(20):
+            first.write(f"certs/{number}", f"edited {number}")
+        repository.goes.clear()
+        assert await one.flush(10) == 0
+        assert sorted(repository.goes) == [4, 8, 8]
+        second.write("certs/7", "edited here, too")
+        async with running(two):
+            await asyncio.sleep(400)
+    assert second.owned() == first.owned() == repository.owned()
+    assert set(repository.owned().values()) == {f"edited {n}".encode() for n in range(20)}
+    assert repository.conflicts() == [("certs/7", b"edited here, too")]
+    assert second.replaced() == {}, "what others have is not kept"
+
+
+@pytest.mark.looptime
+async def test_edits_whose_answer_is_lost_are_looked_for(node: Node, repository: OneGo) -> None:
+    """Each is recognized as our own: none is sent twice, none is a conflict."""
+    pod = node("pod")
+    for name in "abcd":
+        pod.write(f"certs/{name}", name)
+    async with pod.configuration() as sync:
+        await sync.take_on()
+        repository.goes.clear()
+        async with running(sync):
+            await asyncio.sleep(5)
+            repository.answers = False
+            for name in "abcd":
+                pod.write(f"certs/{name}", name * 2)
+            await asyncio.sleep(10)
+            repository.answers = True
+            await asyncio.sleep(60)
+    assert repository.owned() == {f"certs/{name}": (name * 2).encode() for name in "abcd"}
+    assert repository.conflicts() == []
+    assert sum(path.startswith("certs/") for op, path in repository.calls if op == "replace") == 4
+
+
+@pytest.mark.looptime
+async def test_an_edit_that_another_was_faster_with_stops_no_other_of_its_convoy(
+    node: Node, repository: OneGo
+) -> None:
+    """The others are in step at once; that one is a conflict, and its loser is kept."""
+    pod = node("pod")
+    for name in "abcd":
+        pod.write(f"certs/{name}", name)
+
+    def foreign(operation: str, path: str) -> None:
+        if operation == "replace" and path == "certs/b":
+            repository.put(path, b"theirs")
+            repository.before = lambda operation, path: None
+
+    async with pod.configuration() as sync, running(sync):
+        await asyncio.sleep(5)
+        repository.before = foreign
+        for name in "abcd":
+            pod.write(f"certs/{name}", name * 2)
+        await asyncio.sleep(10)
+    expected = {**{f"certs/{name}": (name * 2).encode() for name in "acd"}, "certs/b": b"theirs"}
+    assert repository.owned() == pod.owned() == expected
+    assert repository.conflicts() == [("certs/b", b"bb")]
 
 
 @pytest.mark.looptime

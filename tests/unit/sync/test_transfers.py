@@ -131,7 +131,7 @@ async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -
     ends.here("certs/changed", b"other")
     (ends.home / "certs/gone").unlink()
     ends.there("certs/taken", b"theirs")
-    sent = await ends.transfers.send_all(files, at_once)
+    sent = await ends.transfers.send_all(files, None, at_once)
     assert [type(each) for each in sent] == [
         str,
         PreconditionFailed,
@@ -156,11 +156,24 @@ async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -
     assert sum(ends.moved) == 5 * len(SMALL)
 
 
+async def test_of_edits_that_travel_together_each_has_its_own_fate(ends: Ends) -> None:
+    """Only the versions expected are replaced; the others move."""
+    names = ("certs/a", "certs/changed", "certs/b")
+    tokens = {name: ends.there(name, b"other").token for name in names}
+    ends.there("certs/changed", b"theirs")
+    files = [(name, ends.here(name, SMALL)) for name in names]
+    sent = await ends.transfers.send_all(files, tokens, at_once)
+    assert [type(each) for each in sent] == [str, PreconditionFailed, str]
+    there = {"certs/a": SMALL, "certs/changed": b"theirs", "certs/b": SMALL}
+    assert ends.repository.owned() == there
+
+
 async def test_nothing_is_asked_for_in_vain(ends: Ends) -> None:
     """Of a convoy of which nothing can travel the other side hears nothing."""
     gone = ends.here("certs/a", SMALL)
     (ends.home / "certs/a").unlink()
-    assert isinstance((await ends.transfers.send_all([("certs/a", gone)], at_once))[0], Absent)
+    sent = await ends.transfers.send_all([("certs/a", gone)], None, at_once)
+    assert isinstance(sent[0], Absent)
     assert ends.repository.calls == []
     assert isinstance((await ends.transfers.fetch_all(["certs/a"], ignored))[0], Absent)
     assert ends.files() == {}
@@ -187,10 +200,11 @@ async def test_what_an_exchange_replaces_is_kept(ends: Ends, data: bytes) -> Non
     """With `keep` a copy stays in the state directory; the same content is not written again."""
     local = ends.here("certs/a", data)
     same = ends.there("certs/a", data)
-    assert await ends.transfers.exchange("certs/a", same, local, keep=True) == (local, same.token)
+    exchange = ends.transfers.exchange
+    assert await exchange("certs/a", same, local, keep=True) == (local, same.token)
     assert not ends.kept.exists()
     remote = ends.there("certs/a", OTHER)
-    await ends.transfers.exchange("certs/a", remote, local, keep=True)
+    await exchange("certs/a", remote, local, keep=True)
     assert ends.files() == {"certs/a": OTHER}
     assert (ends.kept / "certs/a").read_bytes() == data
 
