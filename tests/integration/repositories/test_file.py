@@ -16,8 +16,7 @@ import pytest
 from harmony_agent.core.durable import TEMPORARY_PREFIX
 from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, Unsupported
 from harmony_agent.core.open_folders import OpenFolders
-from harmony_agent.repositories import file as file_module
-from harmony_agent.repositories import file_lock
+from harmony_agent.repositories import file_lock, mounted_folder
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.folders import LOCK_FILE
 from harmony_agent.repositories.interface import Repository, Token
@@ -251,7 +250,7 @@ async def test_a_lock_that_is_kept_too_long_is_told(
     """Another process that hangs with the lock does not hang us."""
     token = await repository.create("a", b"")
     token = await repository.replace("a", b"1", token)
-    monkeypatch.setattr(file_module, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(mounted_folder, "LOCK_WAIT", 0.2)
     lock = tmp_path / "System" / LOCK_FILE
     program = (
         f"import fcntl; f = open({str(lock)!r}); fcntl.flock(f, fcntl.LOCK_EX); "
