@@ -1,5 +1,6 @@
 """`make demo` shows everything on each repository type and each log system."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,22 @@ def test_the_demo_sees_every_milestone_and_drains(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("[ok]") == 9
     assert "Harmony ended with 0, the agent with 0" in ended.stdout
+
+
+def test_who_asks_twice_for_the_end_gets_it_once(tmp_path: Path) -> None:
+    """A second wish, such as the one that make passes on, neither breaks off the draining nor ends
+    in a traceback."""
+    command = [sys.executable, "-m", "fixtures.demo", "--root", str(tmp_path / "demo")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if line.startswith("Ctrl-C drains"):
+                break
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGTERM)
+        rest = demo.stdout.read()
+    assert demo.returncode == 0, rest
+    assert "Harmony ended with 0, the agent with 0" in rest
+    assert "Traceback" not in rest
