@@ -11,11 +11,11 @@ R = TypeVar("R")
 
 
 class Batches(Generic[T, R]):
-    """Hands items to `carry_out` in batches of at most `most`, so many `lanes` at a time.
+    """Hands items to `carry_out` in batches of at most `most`, one batch at a time.
 
-    Nothing waits for company while a lane is free. `carry_out` gives an outcome for each item, in
-    order; one that is an exception is raised where the item came from. If it raises, all items of
-    the batch failed.
+    Nothing waits for company while no batch is under way. `carry_out` gives an outcome for each
+    item, in order; one that is an exception is raised where the item came from. If it raises, all
+    items of the batch failed.
     """
 
     def __init__(
@@ -24,27 +24,20 @@ class Batches(Generic[T, R]):
         carry_out: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
         *,
         most: int,
-        lanes: int = 1,
     ) -> None:
         self._name = name
         self._carry_out = carry_out
         self._most = most
-        self._lanes = lanes
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._workers: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
 
     async def do(self, item: T) -> R:
         """Carry out `item` with others; its outcome. Who is canceled can't take back an item."""
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
-        if len(self._workers) < self._lanes:
-            self._workers.add(asyncio.create_task(self._work(), name=self._name))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name=self._name)
         return await done
-
-    async def finish(self) -> None:
-        """Return once all that was asked for is carried out."""
-        while self._workers:
-            await asyncio.wait(self._workers)
 
     async def _work(self) -> None:
         try:
@@ -53,8 +46,8 @@ class Batches(Generic[T, R]):
                 del self._waiting[: self._most]
                 await self._one(batch)
         finally:
-            # At once, not by a callback: what is asked for in between would find no lane.
-            self._workers -= {task for task in self._workers if task is asyncio.current_task()}
+            # At once, not by a callback: what is asked for in between would not be carried out.
+            self._worker = None
 
     async def _one(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -35,7 +35,6 @@ R = TypeVar("R")
 _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
 _TOGETHER: Final = 128  # small files that are read or arrive in one go
-_LANES: Final = 1  # such goes of arrivals at a time: one writes while another waits for the disk
 _LIMIT: Final = 120.0  # seconds for a step with a local file
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 
@@ -64,9 +63,8 @@ class Transfers:
         self._workers = workers
         self._on_progress = on_progress
         self._departures = Batches("sync departures", self._read_together, most=_TOGETHER)
-        self._arrivals = Batches(
-            "sync arrivals", self._create_together, most=_TOGETHER, lanes=_LANES
-        )
+        # One go at a time: two would sync the disk more often, for fewer files each.
+        self._arrivals = Batches("sync arrivals", self._create_together, most=_TOGETHER)
 
     async def send(
         self,

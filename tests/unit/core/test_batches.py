@@ -60,7 +60,7 @@ async def test_a_batch_that_fails_fails_all_of_it_and_the_next_is_tried() -> Non
 
 
 async def test_who_is_canceled_disturbs_nobody() -> None:
-    """What was asked for is carried out all the same, and `finish` waits for it."""
+    """What was asked for is carried out all the same, and so is what came after it."""
     recorder = Recorder()
     batches = Batches("test", recorder.carry_out, most=9)
     impatient = asyncio.create_task(batches.do(2))
@@ -68,38 +68,25 @@ async def test_who_is_canceled_disturbs_nobody() -> None:
     late = asyncio.create_task(batches.do(4))
     await asyncio.sleep(0)
     impatient.cancel()
-    await batches.finish()
-    assert recorder.batches == [[2], [4]]
     assert await late == 40
+    assert recorder.batches == [[2], [4]]
     with pytest.raises(asyncio.CancelledError):
         await impatient
 
 
-async def test_several_lanes_work_side_by_side() -> None:
-    """A second batch does not wait for the first, a third does."""
-    recorder = Recorder()
-    batches = Batches("test", recorder.carry_out, most=2, lanes=2)
-    answers = await asyncio.gather(*(batches.do(number) for number in (0, 2, 4, 6, 8)))
-    assert answers == [0, 20, 40, 60, 80]
-    assert recorder.batches == [[0, 2], [4, 6], [8]]
-    assert asyncio.get_running_loop().time() == pytest.approx(2)
-
-
-@given(st.lists(st.sampled_from([0, 0, 0.5, 1, 1.5]), max_size=30), st.integers(1, 3))
-def test_no_item_is_forgotten(pauses: list[float], lanes: int) -> None:
-    """Whenever it comes, also at the moment a lane ends."""
+@given(st.lists(st.sampled_from([0, 0, 0.5, 1, 1.5]), max_size=30))
+def test_no_item_is_forgotten(pauses: list[float]) -> None:
+    """Whenever it comes, also at the moment a batch ends."""
 
     async def live() -> list[int]:
         recorder = Recorder()
-        batches = Batches("test", recorder.carry_out, most=2, lanes=lanes)
+        batches = Batches("test", recorder.carry_out, most=2)
         asked = []
         for pause in pauses:
             await asyncio.sleep(pause)
             asked.append(asyncio.create_task(batches.do(2)))
         async with asyncio.timeout(100):
-            answers = list(await asyncio.gather(*asked))
-        await batches.finish()
-        return answers
+            return list(await asyncio.gather(*asked))
 
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         assert runner.run(live()) == [20] * len(pauses)
