@@ -14,7 +14,6 @@ from harmony_agent.core.errors import (
     AgentError,
     OutcomeUnknown,
     PreconditionFailed,
-    Unsupported,
 )
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Repository
@@ -39,15 +38,13 @@ __all__ = ["Applier"]
 log = logging.getLogger(__name__)
 
 _BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
-# Many more than the repository works on at once: those that have arrived wait together for the
-# disk meanwhile, and those that are sent next are read.
-_IN_FLIGHT: Final = 256
+# More than the repository works on at once: those that have arrived wait for the disk meanwhile,
+# and those that are sent next are read.
+_IN_FLIGHT: Final = 64
 # While one waits for the disk another is written, also where each step takes a while.
 _CONVOYS: Final = 4
 
 _SENDING: Final = frozenset({Act.CREATE, Act.REPLACE, Act.OVERRULE})
-# Small files of these share waits and threads with others.
-_CROWDED: Final = frozenset({Act.CREATE, Act.FETCH, Act.LOOK})
 
 
 class Applier:
@@ -81,7 +78,7 @@ class Applier:
             transfers=transfers,
             workers=workers,
         )
-        self._together = ConvoyActs(base=base, transfers=transfers)
+        self._together = ConvoyActs(repository=repository, base=base, transfers=transfers)
 
     async def carry_out(self, actions: Collection[Action]) -> Outcome:
         """Carry out actions that do not depend on each other.
@@ -113,32 +110,29 @@ class Applier:
         return outcome
 
     async def _work(self, convoy: Sequence[Action], turns: Turns, outcome: Outcome) -> None:
-        act = convoy[0].act
-        turn = turns.turn(crowded=act in _CROWDED)
-        course = Course(act, turn, self._may_write)
+        course = Course(convoy[0].act, turns, self._may_write)
         try:
             async with self._budget.take(sum(memory(action.size) for action in convoy)):
                 found = await self._carry_out(convoy, course)
                 await self._note(convoy, found, outcome)
-        except GivenUpError:
-            outcome.gave_up = True
-            return
         finally:
-            turn.leave()
+            course.leave()
         outcome.sent += course.sent
         outcome.received += course.received
-        for action in convoy:
-            error = outcome.failures.get(action.path)
-            turns.tell(failed=error is not None and not isinstance(error, Unsupported))
         self._progress.dealt_with(len(convoy))
 
     async def _carry_out(self, convoy: Sequence[Action], course: Course) -> Sequence[Found]:
+        found: Sequence[Found]
         try:
             if len(convoy) == 1:
-                return [await self._alone.carry_out(convoy[0], course)]
-            return await self._together.carry_out(convoy, course)
+                found = [await self._alone.carry_out(convoy[0], course)]
+            else:
+                found = await self._together.carry_out(convoy, course)
         except AgentError as error:
-            return [error] * len(convoy)
+            found = [error] * len(convoy)
+        for each in found:
+            course.tell(each)
+        return found
 
     async def _note(
         self, convoy: Sequence[Action], found: Sequence[Found], outcome: Outcome
@@ -149,6 +143,8 @@ class Applier:
                 outcome.in_step[action.path] = action.act
             elif isinstance(each, Doubt):
                 outcome.doubts[action.path] = each
+            elif isinstance(each, GivenUpError):
+                outcome.gave_up = True
             else:
                 failed.append(self._learn(action, each, outcome))
         if failed:

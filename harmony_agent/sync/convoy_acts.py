@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from harmony_agent.core.errors import AgentError
-from harmony_agent.repositories.interface import Token
+from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync.base import Base
 from harmony_agent.sync.course import Course
+from harmony_agent.sync.crossing import crossing
 from harmony_agent.sync.outcome import Doubt, Found
 from harmony_agent.sync.plan import Action
 from harmony_agent.sync.policies import Act
@@ -21,7 +22,8 @@ _Agreed = tuple[LocalFile, Token] | Doubt | AgentError
 class ConvoyActs:
     """Does with convoys what FileActs does with each of their files."""
 
-    def __init__(self, *, base: Base, transfers: Transfers) -> None:
+    def __init__(self, *, repository: Repository, base: Base, transfers: Transfers) -> None:
+        self._repository = repository
         self._base = base
         self._transfers = transfers
         self._acts = {
@@ -34,7 +36,7 @@ class ConvoyActs:
     async def carry_out(self, convoy: Sequence[Action], course: Course) -> Sequence[Found]:
         """Do it, and note in one go in the base what is in step; what became of each, in order.
 
-        Raises what befalls all of them: errors of Repository, HomeFiles and Base, GivenUpError.
+        Raises what befalls all of them: errors of HomeFiles and Base.
         """
         agreed = await self._acts[convoy[0].act](convoy, course)
         rows = {
@@ -57,8 +59,7 @@ class ConvoyActs:
         self, convoy: Sequence[Action], tokens: Mapping[str, Token] | None, course: Course
     ) -> Sequence[_Agreed]:
         files = [(action.path, action.local) for action in convoy]
-        new = await self._transfers.send_all(files, tokens, course.enter)
-        course.leave()
+        new = await self._transfers.send_all(files, tokens, crossing(self._repository, course))
         agreed: list[_Agreed] = []
         for action, token in zip(convoy, new, strict=True):
             if isinstance(token, AgentError):
@@ -69,16 +70,15 @@ class ConvoyActs:
         return agreed
 
     async def _fetch(self, convoy: Sequence[Action], course: Course) -> Sequence[_Agreed]:
-        await course.enter()
         paths = [action.path for action in convoy]
-        agreed = await self._transfers.fetch_all(paths, course.leave)
+        agreed = await self._transfers.fetch_all(paths, crossing(self._repository, course))
         course.received += sum(each[0].size for each in agreed if isinstance(each, tuple))
         return agreed
 
     async def _look(self, convoy: Sequence[Action], course: Course) -> Sequence[_Agreed]:
-        await course.enter()
+        paths = [action.path for action in convoy]
         agreed: list[_Agreed] = []
-        for remote in await self._transfers.look_all([action.path for action in convoy]):
+        for remote in await self._transfers.look_all(paths, crossing(self._repository, course)):
             if isinstance(remote, AgentError):
                 agreed.append(remote)
             else:

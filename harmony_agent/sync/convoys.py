@@ -1,4 +1,4 @@
-"""Which files travel together: small ones, as many as the repository takes in one go. Pure."""
+"""Which files travel together: small ones. Pure."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -8,20 +8,24 @@ from harmony_agent.sync.policies import Act
 
 __all__ = ["convoys"]
 
+_USUAL: Final = 64  # files, for a repository that takes them one by one
 # Of a convoy no file is done with before the last one is: a larger file goes by itself.
 _SMALL: Final = 256 * 1024  # bytes
 _TOGETHER: Final = 4 * 1024 * 1024  # bytes
 _JOINING: Final = (Act.CREATE, Act.REPLACE, Act.FETCH, Act.LOOK)
 
 
-def convoys(actions: Iterable[Action], most: int) -> Iterator[list[Action]]:
-    """All of `actions`, of which up to `most` that make, replace (in the repository), fetch or
-    only read small files are together; every other action is alone."""
+def convoys(actions: Iterable[Action], in_one_go: int) -> Iterator[list[Action]]:
+    """All of `actions`, of which those that make, replace (in the repository), fetch or only read
+    small files are together: as many as the repository takes `in_one_go`, or if it takes one at a
+    time, as many as share threads, waits for the disk and rows of the base well. Every other action
+    is alone."""
+    most = in_one_go if in_one_go > 1 else _USUAL
     waiting: dict[Act, list[Action]] = {act: [] for act in _JOINING}
     sizes = dict.fromkeys(waiting, 0)
     for action in actions:
         size = action.size
-        if action.act not in waiting or size > _SMALL or most == 1:
+        if action.act not in waiting or size > _SMALL:
             yield [action]
             continue
         convoy = waiting[action.act]

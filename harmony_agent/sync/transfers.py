@@ -1,7 +1,7 @@
 """Moves content between Harmony's home and the repository: small files whole, large ones in pieces.
 
-Small files that arrive at the same time share their waits for the disk; large ones are never in
-memory as a whole. Either way a file is on the disk before anybody is told that it is.
+Small files that go together share threads and waits for the disk; large ones are never in memory as
+a whole. Either way a file is on the disk before anybody is told that it is.
 """
 
 from collections.abc import (
@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from harmony_agent.core.batches import Batches
 from harmony_agent.core.errors import AgentError, PreconditionFailed
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Content, Download, Repository
 from harmony_agent.repositories.layout import SET_ASIDE
 from harmony_agent.repositories.token import Token
 from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.crossing import Crossing
 from harmony_agent.sync.files import HomeFiles, local_errors
 from harmony_agent.sync.states import LocalFile, RemoteFile, digest
 from harmony_agent.sync.streams import CHUNK, Incoming
@@ -34,7 +34,6 @@ R = TypeVar("R")
 
 _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
-_TOGETHER: Final = 128  # small files that are read or arrive in one go
 _LIMIT: Final = 120.0  # seconds for a step with a local file
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 
@@ -62,9 +61,6 @@ class Transfers:
         self._files = files
         self._workers = workers
         self._on_progress = on_progress
-        self._departures = Batches("sync departures", self._read_together, most=_TOGETHER)
-        # One go at a time: two would sync the disk more often, for fewer files each.
-        self._arrivals = Batches("sync arrivals", self._create_together, most=_TOGETHER)
 
     async def send(
         self,
@@ -101,33 +97,34 @@ class Transfers:
                 return local, download.token
         content = await self._read_there(path)
         on_read()
-        return await self._arrivals.do((path, content.data)), content.token
+        (made,) = await self._create_together([(path, content.data)])
+        if isinstance(made, AgentError):
+            raise made
+        return made, content.token
 
     async def send_all(
         self,
         files: Sequence[tuple[str, LocalFile]],
         tokens: Mapping[str, Token] | None,
-        before_sending: Callable[[], Awaitable[None]],
+        crossing: Crossing,
     ) -> Sequence[Token | AgentError]:
-        """`send` small files in one go, where the versions `tokens` (None: nothing) stand; what
+        """`send` small files together, where the versions `tokens` (None: nothing) stand; what
         became of each, in order."""
         contents = await self._read_together(files)
-        await before_sending()
         there = [
             (path, data)
             for (path, _), data in zip(files, contents, strict=True)
             if isinstance(data, bytes)
         ]
-        new = iter(await self._write_all_there(there, tokens) if there else ())
+        new = iter(await _write_all(there, tokens, crossing) if there else ())
         self._on_progress(sum(len(data) for _, data in there))
         return [next(new) if isinstance(data, bytes) else data for data in contents]
 
     async def fetch_all(
-        self, paths: Sequence[str], on_read: Callable[[], None]
+        self, paths: Sequence[str], crossing: Crossing
     ) -> Sequence[tuple[LocalFile, Token] | AgentError]:
-        """`fetch` small files in one go; what became of each, in order."""
-        contents = await self._read_all_there(paths)
-        on_read()
+        """`fetch` small files together; what became of each, in order."""
+        contents = await self._read_all_there(paths, crossing)
         here = [
             (path, content.data)
             for path, content in zip(paths, contents, strict=True)
@@ -200,13 +197,15 @@ class Transfers:
         content = await self._read_there(path)
         return RemoteFile(content.token, len(content.data), digest(content.data))
 
-    async def look_all(self, paths: Sequence[str]) -> Sequence[RemoteFile | AgentError]:
-        """`look` at small files in one go; what became of each, in order."""
+    async def look_all(
+        self, paths: Sequence[str], crossing: Crossing
+    ) -> Sequence[RemoteFile | AgentError]:
+        """`look` at small files together; what became of each, in order."""
         return [
             RemoteFile(content.token, len(content.data), digest(content.data))
             if isinstance(content, Content)
             else content
-            for content in await self._read_all_there(paths)
+            for content in await self._read_all_there(paths, crossing)
         ]
 
     @asynccontextmanager
@@ -218,24 +217,20 @@ class Transfers:
                 raise
 
     async def _read(self, path: str, local: LocalFile) -> bytes:
-        return await self._departures.do((path, local))
+        (data,) = await self._read_together([(path, local)])
+        if isinstance(data, AgentError):
+            raise data
+        return data
 
     async def _read_there(self, path: str) -> Content:
         content = await self._repository.read(path)
         self._on_progress(len(content.data))
         return content
 
-    async def _write_all_there(
-        self, files: Sequence[tuple[str, bytes]], tokens: Mapping[str, Token] | None
-    ) -> Sequence[Token | AgentError]:
-        if tokens is None:
-            return await self._repository.create_all(files)
-        return await self._repository.replace_all(
-            [(path, data, tokens[path]) for path, data in files]
-        )
-
-    async def _read_all_there(self, paths: Sequence[str]) -> Sequence[Content | AgentError]:
-        contents = await self._repository.read_all(paths)
+    async def _read_all_there(
+        self, paths: Sequence[str], crossing: Crossing
+    ) -> Sequence[Content | AgentError]:
+        contents = await crossing.read_all(paths)
         self._on_progress(sum(len(each.data) for each in contents if isinstance(each, Content)))
         return contents
 
@@ -299,6 +294,14 @@ async def _each_after(
     async for piece in pieces:
         await step()
         yield piece
+
+
+async def _write_all(
+    files: Sequence[tuple[str, bytes]], tokens: Mapping[str, Token] | None, crossing: Crossing
+) -> Sequence[Token | AgentError]:
+    if tokens is None:
+        return await crossing.create_all(files)
+    return await crossing.replace_all([(path, data, tokens[path]) for path, data in files])
 
 
 def _limit(size: int) -> float:

@@ -3,6 +3,14 @@
 import asyncio
 from typing import Final
 
+from harmony_agent.core.errors import (
+    Absent,
+    AgentError,
+    PreconditionFailed,
+    Unavailable,
+    Unsupported,
+)
+
 __all__ = ["GivenUpError", "Turn", "Turns"]
 
 # So many failures without a success in between mean the repository, not the files.
@@ -11,8 +19,15 @@ _HOPELESS: Final = 16
 _FEW: Final = 16
 
 
-class GivenUpError(Exception):
+# These say that the repository answers.
+_ANSWERS: Final = (Absent, PreconditionFailed, Unsupported)
+
+
+class GivenUpError(Unavailable):
     """So much failed that the rest is not tried."""
+
+    def __init__(self) -> None:
+        super().__init__("so much failed that this was not tried")
 
 
 class Turns:
@@ -29,8 +44,9 @@ class Turns:
         """Whether so much failed that nothing more is tried."""
         return self._failures_in_a_row >= _HOPELESS
 
-    def tell(self, *, failed: bool) -> None:
-        """What became of an action; a name that can't be held is no failure of the repository."""
+    def tell(self, outcome: object) -> None:
+        """What came of one file: an error counts, unless the repository is well."""
+        failed = isinstance(outcome, AgentError) and not isinstance(outcome, _ANSWERS)
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
 
     def turn(self, *, crowded: bool) -> "Turn":
@@ -39,7 +55,7 @@ class Turns:
 
 
 class Turn:
-    """One action's place in the repository."""
+    """The place of one action, or of one file of a convoy, in the repository."""
 
     def __init__(self, turns: Turns, places: asyncio.Semaphore) -> None:
         self._turns = turns

@@ -60,9 +60,10 @@ def test_a_convoy_takes_a_bounded_amount_of_memory() -> None:
     assert sum(len(convoy) for convoy in convoys(actions, 64)) == 40
 
 
-def test_a_repository_that_gains_nothing_gets_every_file_alone() -> None:
-    """Each as soon as it can be."""
-    assert paths([action(Act.CREATE, path) for path in "abc"], 1) == ["a", "b", "c"]
+def test_a_repository_that_takes_files_one_by_one_gets_convoys_as_well() -> None:
+    """They share what they need at home."""
+    actions = [action(Act.CREATE, f"{number}") for number in range(130)]
+    assert [len(convoy) for convoy in convoys(actions, 1)] == [64, 64, 2]
 
 
 class OneGo(MemoryRepository):

@@ -131,7 +131,7 @@ async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -
     ends.here("certs/changed", b"other")
     (ends.home / "certs/gone").unlink()
     ends.there("certs/taken", b"theirs")
-    sent = await ends.transfers.send_all(files, None, at_once)
+    sent = await ends.transfers.send_all(files, None, ends.repository)
     assert [type(each) for each in sent] == [
         str,
         PreconditionFailed,
@@ -146,7 +146,8 @@ async def test_of_files_that_travel_together_each_has_its_own_fate(ends: Ends) -
     }
 
     ends.there("certs/new", SMALL)
-    fetched = await ends.transfers.fetch_all(["certs/new", "certs/missing", "certs/a"], ignored)
+    paths = ["certs/new", "certs/missing", "certs/a"]
+    fetched = await ends.transfers.fetch_all(paths, ends.repository)
     local, *others = fetched
     assert not isinstance(local, AgentError)
     status = (ends.home / "certs/new").stat()
@@ -162,7 +163,7 @@ async def test_of_edits_that_travel_together_each_has_its_own_fate(ends: Ends) -
     tokens = {name: ends.there(name, b"other").token for name in names}
     ends.there("certs/changed", b"theirs")
     files = [(name, ends.here(name, SMALL)) for name in names]
-    sent = await ends.transfers.send_all(files, tokens, at_once)
+    sent = await ends.transfers.send_all(files, tokens, ends.repository)
     assert [type(each) for each in sent] == [str, PreconditionFailed, str]
     there = {"certs/a": SMALL, "certs/changed": b"theirs", "certs/b": SMALL}
     assert ends.repository.owned() == there
@@ -172,10 +173,11 @@ async def test_nothing_is_asked_for_in_vain(ends: Ends) -> None:
     """Of a convoy of which nothing can travel the other side hears nothing."""
     gone = ends.here("certs/a", SMALL)
     (ends.home / "certs/a").unlink()
-    sent = await ends.transfers.send_all([("certs/a", gone)], None, at_once)
+    sent = await ends.transfers.send_all([("certs/a", gone)], None, ends.repository)
     assert isinstance(sent[0], Absent)
     assert ends.repository.calls == []
-    assert isinstance((await ends.transfers.fetch_all(["certs/a"], ignored))[0], Absent)
+    fetched = await ends.transfers.fetch_all(["certs/a"], ends.repository)
+    assert isinstance(fetched[0], Absent)
     assert ends.files() == {}
 
 
