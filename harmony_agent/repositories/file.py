@@ -7,7 +7,10 @@ folder's lock; creating needs none, since link(2) refuses an existing name.
 import asyncio
 import contextlib
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import ClassVar, Final
@@ -21,13 +24,14 @@ from harmony_agent.repositories.file_errors import translate
 from harmony_agent.repositories.folder_watch import FolderWatch
 from harmony_agent.repositories.folders import (
     LOCK_FILE,
+    THREADS,
     FolderRepository,
     Opened,
     Scan,
     Staged,
 )
 from harmony_agent.repositories.interface import Content, Entry, Token
-from harmony_agent.repositories.limits import CONTROL_LIMIT, data_limit
+from harmony_agent.repositories.limits import CONTROL_LIMIT, DATA_LIMIT, data_limit
 from harmony_agent.repositories.mounted_folder import (
     FILE_MODE,
     MountedFolder,
@@ -40,6 +44,7 @@ from harmony_agent.settings.model import FileRepository
 __all__ = ["FileConnector"]
 
 _TOGETHER: Final = 64  # files that are read or made in one go; each new one keeps two handles open
+_QUICK: Final = 0.1  # seconds of listing by one thread before another helps
 _USUAL: Final = 1024 * 1024  # bytes of a file that is read whole; callers bound their sum
 
 
@@ -88,6 +93,41 @@ class FileConnector(FolderRepository):
 
     def _scan(self, folder: str) -> Scan:
         return self._folder.scan(folder)
+
+    async def _scan_all(self, folders: Sequence[str]) -> Sequence[Scan]:
+        """See FolderRepository. One thread, as long as that is quick: several only fight for the
+        interpreter where the volume answers at once, and win time where it does not."""
+        pending = deque(folders)
+        found: list[Scan] = []
+
+        async def scan(group: asyncio.TaskGroup, others: int) -> None:
+            while pending:
+                found.extend(await self._run("list", "", DATA_LIMIT, partial(self._some, pending)))
+                if pending and others:
+                    group.create_task(scan(group, others - 1))
+                    others = 0
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(scan(group, THREADS // 2 - 1))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        return found
+
+    def _some(self, pending: deque[str]) -> list[Scan]:
+        """Scan folders until none is left, or others had better help."""
+        found: list[Scan] = []
+        enough = time.monotonic() + _QUICK
+        while time.monotonic() < enough:
+            try:
+                folder = pending.popleft()
+            except IndexError:
+                break
+            try:
+                found.append(self._folder.scan(folder))
+            except Exception as error:
+                raise self._failure("list", folder, error) from error
+        return found
 
     def _stat(self, path: str) -> Entry | None:
         return self._folder.entry(path)

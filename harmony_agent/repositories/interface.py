@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from harmony_agent.core.errors import AgentError, Unsupported
 from harmony_agent.repositories.names import check_path
@@ -21,8 +21,7 @@ __all__ = ["Content", "Download", "Entry", "Repository", "Token"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of a listing: path below the repository's root, size in bytes, version token."""
 
     path: str
@@ -30,8 +29,7 @@ class Entry:
     token: Token
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A file's whole content together with the token of exactly this content."""
 
     data: bytes

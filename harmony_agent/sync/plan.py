@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from harmony_agent.sync.compare import Decision, decide
 from harmony_agent.sync.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy, Verdict
@@ -44,8 +44,7 @@ _KEPT_BACK: Final = Verdict(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One file with all that is known of it."""
 
     path: str
@@ -54,8 +53,7 @@ class Case:
     remote: RemoteState
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One thing to do: carried out only if the file still is as `case` says."""
 
     act: Act

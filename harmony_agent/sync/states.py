@@ -1,15 +1,18 @@
-"""What is known of one file: in Harmony's home, in the base, in the repository."""
+"""What is known of one file: in Harmony's home, in the base, in the repository.
+
+Tuples, since a large home makes a hundred thousand of them: they are made in a third of the time.
+"""
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harmony_agent.repositories.token import Token
 
 __all__ = ["BaseRow", "LocalFile", "LocalState", "Obstacle", "RemoteFile", "RemoteState", "digest"]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A file as it was read: content hash (hex), size in bytes, and the stat it was read under."""
 
     sha256: str
@@ -30,8 +33,7 @@ class Obstacle:
     passing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """A version in the repository; its content hash (hex) is None until somebody read it."""
 
     token: Token
@@ -39,8 +41,7 @@ class RemoteFile:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BaseRow:
+class BaseRow(NamedTuple):
     """What home and repository agreed on last: the content, its local stat, its remote token."""
 
     sha256: str

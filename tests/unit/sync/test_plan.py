@@ -1,7 +1,5 @@
 """Policies, the guard over deletes, and the order of actions."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,8 +212,8 @@ def test_a_round_takes_some_of_each_direction_in_order() -> None:
     """However much there is to pull, what is to be pushed gets its turn; what is referred to still
     comes first."""
     empty = case("x", None, None, None)
-    pulls = [Action(Act.FETCH, replace(empty, path=f"certs/{number}")) for number in range(5)]
-    pushes = [Action(Act.REPLACE, replace(empty, path=f"hosts/{number}")) for number in range(3)]
+    pulls = [Action(Act.FETCH, empty._replace(path=f"certs/{number}")) for number in range(5)]
+    pushes = [Action(Act.REPLACE, empty._replace(path=f"hosts/{number}")) for number in range(3)]
     groups = in_order([*pushes, *pulls])
     taken = [[action.path for action in group] for group in first_of(groups, 2)]
     assert taken == [["certs/0", "certs/1"], ["hosts/0", "hosts/1"]]
