@@ -30,6 +30,7 @@ class ConvoyActs:
             Act.CREATE: self._create,
             Act.REPLACE: self._replace,
             Act.FETCH: self._fetch,
+            Act.EXCHANGE: self._exchange,
             Act.LOOK: self._look,
         }
 
@@ -72,6 +73,12 @@ class ConvoyActs:
     async def _fetch(self, convoy: Sequence[Action], course: Course) -> Sequence[_Agreed]:
         paths = [action.path for action in convoy]
         agreed = await self._transfers.fetch_all(paths, crossing(self._repository, course))
+        course.received += sum(each[0].size for each in agreed if isinstance(each, tuple))
+        return agreed
+
+    async def _exchange(self, convoy: Sequence[Action], course: Course) -> Sequence[_Agreed]:
+        files = [(action.path, action.local, action.is_news) for action in convoy]
+        agreed = await self._transfers.exchange_all(files, crossing(self._repository, course))
         course.received += sum(each[0].size for each in agreed if isinstance(each, tuple))
         return agreed
 

@@ -12,12 +12,12 @@ _USUAL: Final = 64  # files, for a repository that takes them one by one
 # Of a convoy no file is done with before the last one is: a larger file goes by itself.
 _SMALL: Final = 256 * 1024  # bytes
 _TOGETHER: Final = 4 * 1024 * 1024  # bytes
-_JOINING: Final = (Act.CREATE, Act.REPLACE, Act.FETCH, Act.LOOK)
+_JOINING: Final = (Act.CREATE, Act.REPLACE, Act.FETCH, Act.EXCHANGE, Act.LOOK)
 
 
 def convoys(actions: Iterable[Action], in_one_go: int) -> Iterator[list[Action]]:
-    """All of `actions`, of which those that make, replace (in the repository), fetch or only read
-    small files are together: as many as the repository takes `in_one_go`, or if it takes one at a
+    """All of `actions`, of which those that make, replace, fetch or only read small files are
+    together: as many as the repository takes `in_one_go`, or if it takes one at a
     time, as many as share threads, waits for the disk and rows of the base well. Every other action
     is alone."""
     most = in_one_go if in_one_go > 1 else _USUAL
@@ -25,7 +25,7 @@ def convoys(actions: Iterable[Action], in_one_go: int) -> Iterator[list[Action]]
     sizes = dict.fromkeys(waiting, 0)
     for action in actions:
         size = action.size
-        if action.act not in waiting or size > _SMALL:
+        if action.act not in waiting or max(size, _size_here(action)) > _SMALL:
             yield [action]
             continue
         convoy = waiting[action.act]
@@ -36,3 +36,8 @@ def convoys(actions: Iterable[Action], in_one_go: int) -> Iterator[list[Action]]
         convoy.append(action)
         sizes[action.act] += size
     yield from (convoy for convoy in waiting.values() if convoy)
+
+
+def _size_here(action: Action) -> int:
+    """Bytes of what is read in home and replaced there."""
+    return action.local.size if action.act is Act.EXCHANGE else 0

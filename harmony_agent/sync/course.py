@@ -10,7 +10,7 @@ from harmony_agent.sync.turns import Turns
 __all__ = ["Course"]
 
 # Small files of these share waits and threads with others.
-_CROWDED: Final = frozenset({Act.CREATE, Act.FETCH, Act.LOOK})
+_CROWDED: Final = frozenset({Act.CREATE, Act.FETCH, Act.EXCHANGE, Act.LOOK})
 
 
 class Course:

@@ -4,7 +4,8 @@ What stood there is taken out in one step, under a name of its own, and looked a
 nobody has decided about goes back. The name says which contents are known, so that whoever finds
 such a file after the agent was killed knows whether it is worth keeping.
 
-Functions raise OSError, or PreconditionFailed if the file is not what was expected.
+Files that are replaced together share their waits for the disk. Errors are OSError, and
+PreconditionFailed if the file is not what was expected.
 """
 
 import base64
@@ -12,15 +13,17 @@ import contextlib
 import os
 import re
 import stat
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harmony_agent.core.durable import NO_LINKS, TEMPORARY_PREFIX, Draft, sync_directory
 from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.core.exchange import NO_EXCHANGE, exchange
 from harmony_agent.sync.states import LocalFile
 
-__all__ = ["held_name", "is_known", "name_of_held", "remove", "replace"]
+__all__ = ["Replacement", "held_name", "is_known", "name_of_held", "remove", "replace_all"]
 
 # A name of home has 215 bytes at most, and must fit in the 255 that volumes take.
 _KNOWN_BYTES: Final = 6  # of a SHA-256; by chance one of 10^14 contents is taken for a known one
@@ -52,33 +55,86 @@ def _short(sha256: str) -> str:
     return base64.urlsafe_b64encode(bytes.fromhex(sha256)[:_KNOWN_BYTES]).decode()
 
 
-def replace(draft: Draft, held: Path, expected: LocalFile) -> None:
-    """Have a synced draft replace the version `expected`. If anything else was replaced by it,
-    that stands there again.
+class Replacement(NamedTuple):
+    """A synced draft that is to replace the version `expected` of its target, which is called
+    `held` meanwhile."""
+
+    draft: Draft
+    held: Path
+    expected: LocalFile
+
+
+def replace_all(replacements: Sequence[Replacement]) -> list[OSError | PreconditionFailed | None]:
+    """Carry out each of them: in order, None or what hindered it. If anything else than the version
+    expected was replaced, that stands there again.
 
     At the end, or when the process is killed, `held` may be left: the draft, what was expected, or
     what Harmony wrote meanwhile.
     """
-    target = draft.target
-    _require(target, expected)
+    steps = _Steps()
+    exchanged = [each for each in replacements if steps.take(each, _put)]
+    folders: dict[Path, list[Replacement]] = {}
+    for each in exchanged:
+        folders.setdefault(each.draft.target.parent, []).append(each)
+    for folder, there in folders.items():
+        steps.take_together(there, partial(sync_directory, folder))
+    # The look comes after the slow part: whoever had the file open may have written by then.
+    for each in exchanged:
+        steps.take(each, _look_back)
+    return [steps.failures.get(each.held) for each in replacements]
+
+
+class _Steps:
+    """Takes steps with replacements that did not fail before."""
+
+    def __init__(self) -> None:
+        self.failures: dict[Path, OSError | PreconditionFailed] = {}
+
+    def take(self, one: Replacement, step: Callable[[Replacement], bool]) -> bool:
+        """Take it; whether there is a next one."""
+        if one.held in self.failures:
+            return False
+        try:
+            return step(one)
+        except (OSError, PreconditionFailed) as error:
+            self.failures[one.held] = error
+            return False
+
+    def take_together(self, many: Iterable[Replacement], step: Callable[[], None]) -> None:
+        """Take one for all of them."""
+        try:
+            step()
+        except OSError as error:
+            self.failures |= dict.fromkeys((one.held for one in many), error)
+
+
+def _put(one: Replacement) -> bool:
+    """Replace it; whether what was replaced is still to be looked at."""
+    draft, held, expected = one
+    _require(draft.target, expected)
     try:
         draft.put_in_exchange(held)
     except OSError as error:
         if error.errno not in NO_EXCHANGE:
             raise
-        _replace_linked(draft, held, expected)
-        return
-    # The look comes after the slow part: whoever had the file open may have written by then.
-    sync_directory(target.parent)
-    if not _is(held, expected):
-        exchange(target, held)
+        _replace_linked(one)
+        return False
+    return True
+
+
+def _look_back(one: Replacement) -> bool:
+    target = one.draft.target
+    if not _is(one.held, one.expected):
+        exchange(target, one.held)
         raise _changed(target)
-    held.unlink()
+    one.held.unlink()
+    return False
 
 
-def _replace_linked(draft: Draft, held: Path, expected: LocalFile) -> None:
+def _replace_linked(one: Replacement) -> None:
     """The same on a volume that can't exchange files: an edit in place comes back, a file that
     was renamed to this name between look and change does not."""
+    draft, held, expected = one
     target = draft.target
     try:
         os.link(target, held)

@@ -123,9 +123,7 @@ class FileActs:
         await self._in_step(action.path, local, token)
 
     async def _exchange(self, action: Action, course: Course) -> None:
-        # What the repository held before is known to all; only what is new is worth keeping.
-        known = action.case.base is not None and action.case.base.sha256 == action.local.sha256
-        await self._replace_home(action, course, keep=not known)
+        await self._replace_home(action, course, keep=action.is_news)
 
     async def _cede(self, action: Action, course: Course) -> None:
         await self._keep_in_conflict(action, course)

@@ -12,25 +12,19 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
-from harmony_agent.core.errors import (
-    Absent,
-    AgentError,
-    PreconditionFailed,
-    Refused,
-    Unavailable,
-    Unsupported,
-)
+from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused
 from harmony_agent.core.group_commit import Made, NewFile, create_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.sync import custody
+from harmony_agent.sync.local_errors import local_errors, translated
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import Incoming, Outgoing, content_hash
 
-__all__ = ["HomeFiles", "local_errors"]
+__all__ = ["HomeFiles", "SmallArrival"]
 
 log = logging.getLogger(__name__)
 
@@ -41,31 +35,30 @@ _FOLDER_MODE: Final = 0o750
 _RESIDUE_AGE: Final = 3600.0  # seconds
 
 
-@contextlib.contextmanager
-def local_errors(path: Path) -> Iterator[None]:
-    """The one seam for errors of the local file system: OSError becomes an AgentError."""
-    try:
-        yield
-    except OSError as error:
-        raise _translate(error, path) from error
+class SmallArrival(NamedTuple):
+    """A small file that is to replace the version `expected`; with `keep` a copy of that stays."""
+
+    path: str
+    data: bytes
+    expected: LocalFile
+    keep: bool
 
 
-def _translate(error: OSError, path: Path) -> AgentError:
-    reason = error.strerror or type(error).__name__
-    match error.errno:
-        case errno.ENOENT:
-            return Absent(f"{path} is gone")
-        case errno.EEXIST:
-            return PreconditionFailed(f"{path} exists already")
-        case errno.ENOSPC | errno.EDQUOT:
-            return Unavailable(f"no space to write {path}: {reason}; make room on that volume")
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return Refused(
-                f"{path}: {reason}; give user {os.geteuid()}, group {os.getegid()} access to it"
-            )
-        case errno.ENAMETOOLONG | errno.ENOTDIR | errno.EISDIR | errno.EINVAL | errno.ELOOP:
-            return Unsupported(f"{path} can't be held by this volume: {reason}")
-    return Unavailable(f"{path}: {reason}")
+class _Written(NamedTuple):
+    """A file that was written beside the version it is to replace."""
+
+    path: str
+    arrival: Incoming
+    expected: LocalFile
+    keep: bool
+
+    @property
+    def held(self) -> str:
+        """Where the version that is replaced is taken out to."""
+        folder, slash, name = self.path.rpartition("/")
+        return (
+            f"{folder}{slash}{custody.held_name(name, self.expected.sha256, self.arrival.sha256)}"
+        )
 
 
 class HomeFiles:
@@ -95,7 +88,7 @@ class HomeFiles:
         try:
             found = read_small(folders.handle(folder), name)
         except OSError as error:
-            return _translate(error, self.home / path)
+            return translated(error, self.home / path)
         if found is None or digest(found[0]) != expected.sha256:
             return PreconditionFailed(f"{self.home / path} has changed")
         return found[0]
@@ -155,7 +148,7 @@ class HomeFiles:
             return LocalFile(digest(file.data), found.size, found.mtime_ns, found.inode)
         if not isinstance(found, OSError):
             raise found
-        return _translate(found, self.home / file.path)
+        return translated(found, self.home / file.path)
 
     def place(
         self, path: str, arrival: Incoming, expected: LocalFile | None, keep: bool
@@ -169,20 +162,60 @@ class HomeFiles:
                 _place_new(arrival.draft)
                 sync_directory(target.parent)
                 return arrival.described()
-        self._verify(path, expected, keep)
-        with self._held(path, expected.sha256, arrival.sha256) as held, local_errors(target):
-            custody.replace(arrival.draft, held, expected)
-            return arrival.described()
+        (placed,) = self._place_all([_Written(path, arrival, expected, keep)])
+        if isinstance(placed, AgentError):
+            raise placed
+        return placed
 
-    def exchange(self, path: str, data: bytes, expected: LocalFile, keep: bool) -> LocalFile:
-        """Replace the version `expected` by a small file; with `keep` a copy of it stays."""
-        arrival = self.incoming(path)
-        try:
-            with local_errors(arrival.draft.target):
-                arrival.write(data)
-            return self.place(path, arrival, expected, keep)
-        finally:
-            arrival.discard()
+    def exchange_all(self, files: Sequence[SmallArrival]) -> list[LocalFile | AgentError]:
+        """Replace these versions; what became of each, in order."""
+        outcomes: dict[str, LocalFile | AgentError] = {}
+        written: list[_Written] = []
+        with contextlib.ExitStack() as arrivals:
+            for path, data, expected, keep in files:
+                try:
+                    arrival = self.incoming(path)
+                    arrivals.callback(arrival.discard)
+                    written.append(_Written(path, arrival, expected, keep))
+                    with local_errors(arrival.draft.target):
+                        arrival.write(data)
+                except AgentError as error:
+                    outcomes[path] = error
+            whole = [each for each in written if each.path not in outcomes]
+            failures = self._volume.sync([each.arrival.draft.fileno() for each in whole])
+            for each, failure in zip(whole, failures, strict=True):
+                if failure is not None:
+                    outcomes[each.path] = translated(failure, each.arrival.draft.target)
+            synced = [each for each in whole if each.path not in outcomes]
+            placed = self._place_all(synced)
+            outcomes |= {each.path: found for each, found in zip(synced, placed, strict=True)}
+            return [outcomes[file.path] for file in files]
+
+    def _place_all(self, written: Sequence[_Written]) -> list[LocalFile | AgentError]:
+        """Have synced files replace the versions expected; what became of each, in order."""
+        outcomes: dict[str, LocalFile | AgentError] = {}
+        ready = []
+        for each in written:
+            try:
+                self._verify(each.path, each.expected, each.keep)
+                self._settle(each.held)  # a killed agent's
+                ready.append(each)
+            except AgentError as error:
+                outcomes[each.path] = error
+        failures = custody.replace_all(
+            [custody.Replacement(e.arrival.draft, self.home / e.held, e.expected) for e in ready]
+        )
+        for each, failure in zip(ready, failures, strict=True):
+            try:
+                self._settle(each.held)
+                if failure is None:
+                    outcomes[each.path] = each.arrival.described()
+                else:
+                    with local_errors(each.arrival.draft.target):
+                        raise failure
+            except AgentError as error:
+                outcomes[each.path] = error
+        return [outcomes[each.path] for each in written]
 
     def withdraw(self, path: str, expected: LocalFile, keep: bool) -> None:
         """Remove the version `expected`; with `keep` a copy of it stays."""

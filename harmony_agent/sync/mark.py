@@ -13,7 +13,7 @@ import orjson
 from harmony_agent.core.durable import write_durably
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.repositories.layout import CONTROL
-from harmony_agent.sync.files import local_errors
+from harmony_agent.sync.local_errors import local_errors
 
 __all__ = ["HomeMark"]
 

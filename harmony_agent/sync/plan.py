@@ -77,6 +77,12 @@ class Action(NamedTuple):
         return self.case.remote
 
     @property
+    def is_news(self) -> bool:
+        """Whether home's version was never in step: what was is known to all nodes and not worth
+        keeping."""
+        return self.case.base is None or self.case.base.sha256 != self.local.sha256
+
+    @property
     def size(self) -> int:
         """Bytes that carrying it out holds in memory; 0 if none are moved."""
         if self.act in (Act.CREATE, Act.REPLACE):

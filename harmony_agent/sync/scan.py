@@ -15,7 +15,7 @@ from typing import Final
 from xml.parsers import expat
 
 from harmony_agent.core.durable import is_temporary
-from harmony_agent.sync.files import local_errors
+from harmony_agent.sync.local_errors import local_errors
 from harmony_agent.sync.paths import Ownership, name_problem
 from harmony_agent.sync.settling import Settling, Stat
 from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, Obstacle

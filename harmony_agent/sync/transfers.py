@@ -24,7 +24,8 @@ from harmony_agent.repositories.layout import SET_ASIDE
 from harmony_agent.repositories.token import Token
 from harmony_agent.sync.conflicts import ConflictStore
 from harmony_agent.sync.crossing import Crossing
-from harmony_agent.sync.files import HomeFiles, local_errors
+from harmony_agent.sync.files import HomeFiles, SmallArrival
+from harmony_agent.sync.local_errors import local_errors
 from harmony_agent.sync.states import LocalFile, RemoteFile, digest
 from harmony_agent.sync.streams import CHUNK, Incoming
 
@@ -148,10 +149,32 @@ class Transfers:
                 return local, download.token
         content = await self._read_there(path)
         if digest(content.data) != local.sha256:
-            limit = _limit(local.size)
-            call = self._files.exchange
-            local = await self._workers.run(limit, call, path, content.data, local, keep)
+            small = SmallArrival(path, content.data, local, keep)
+            (exchanged,) = await self._exchange_together([small])
+            if isinstance(exchanged, AgentError):
+                raise exchanged
+            local = exchanged
         return local, content.token
+
+    async def exchange_all(
+        self, files: Sequence[tuple[str, LocalFile, bool]], crossing: Crossing
+    ) -> Sequence[tuple[LocalFile, Token] | AgentError]:
+        """`exchange` small files (path, home's version, whether a copy of it stays) together; what
+        became of each, in order."""
+        contents = await self._read_all_there([path for path, _, _ in files], crossing)
+        new = [
+            SmallArrival(path, content.data, local, keep)
+            for (path, local, keep), content in zip(files, contents, strict=True)
+            if isinstance(content, Content) and digest(content.data) != local.sha256
+        ]
+        exchanged = await self._exchange_together(new) if new else ()
+        arrived = {each.path: found for each, found in zip(new, exchanged, strict=True)}
+        return [
+            _with_token(arrived.get(path, local), content.token)
+            if isinstance(content, Content)
+            else content
+            for (path, local, _), content in zip(files, contents, strict=True)
+        ]
 
     async def bring(self, source: str, path: str, local: LocalFile | None) -> None:
         """The repository's file `source` to home, as `path`, in the place of `local` (None:
@@ -286,6 +309,12 @@ class Transfers:
         self, files: Sequence[tuple[str, bytes]]
     ) -> Sequence[LocalFile | AgentError]:
         return await self._workers.run(_LIMIT, self._files.create_all, files)
+
+    async def _exchange_together(
+        self, files: Sequence[SmallArrival]
+    ) -> Sequence[LocalFile | AgentError]:
+        limit = _limit(sum(each.expected.size for each in files))
+        return await self._workers.run(limit, self._files.exchange_all, files)
 
 
 async def _each_after(

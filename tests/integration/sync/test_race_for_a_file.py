@@ -12,6 +12,7 @@ import pytest
 from harmony_agent.core.errors import AgentError
 from harmony_agent.sync.files import HomeFiles
 from tests.integration.sync.world import take_place
+from tests.unit.sync.homes import exchange
 
 ATTEMPTS = 3000
 PAUSE = 0.002  # seconds at most between two saves of Harmony: some replacements must succeed
@@ -40,7 +41,7 @@ def agent(files: HomeFiles, name: str) -> set[bytes]:
             present = files.present(name)
             assert present is not None
             (content,) = files.read_all([(name, present)])
-            files.exchange(name, b"the repository's %d" % number, present, keep=False)
+            exchange(files, name, b"the repository's %d" % number, present)
         except AgentError:
             continue  # Harmony was faster
         assert isinstance(content, bytes)

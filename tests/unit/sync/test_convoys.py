@@ -32,7 +32,9 @@ def paths(actions: Sequence[Action], most: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("act", "other"), [(Act.CREATE, Act.FETCH), (Act.REPLACE, Act.LOOK)], ids=["new", "edited"]
+    ("act", "other"),
+    [(Act.CREATE, Act.FETCH), (Act.REPLACE, Act.EXCHANGE), (Act.EXCHANGE, Act.LOOK)],
+    ids=["new", "edited", "edits that arrive"],
 )
 def test_small_files_that_go_the_same_way_travel_together(act: Act, other: Act) -> None:
     """In order, as many as the repository takes; each direction by itself."""
@@ -51,6 +53,14 @@ def test_what_is_large_or_deleted_goes_alone() -> None:
         action(Act.CREATE, "e"),
     ]
     assert sorted(paths(actions, 64)) == ["ae", "b", "c", "d"]
+
+
+def test_a_small_file_that_replaces_a_large_one_goes_alone() -> None:
+    """The large one is read before it is replaced, which takes its time."""
+    old, small = LocalFile("", MIB, 1, 1), RemoteFile(Token("t"), 10)
+    large = Action(Act.EXCHANGE, Case("b", old, BaseRow.of(old, Token("o")), small))
+    actions = [action(Act.EXCHANGE, "a"), large, action(Act.EXCHANGE, "c")]
+    assert sorted(paths(actions, 64)) == ["ac", "b"]
 
 
 def test_a_convoy_takes_a_bounded_amount_of_memory() -> None:

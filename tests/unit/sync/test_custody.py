@@ -21,16 +21,35 @@ from harmony_agent.core.errors import AgentError
 from harmony_agent.core.exchange import exchange
 from harmony_agent.sync import custody
 from harmony_agent.sync.custody import held_name, is_known, name_of_held
-from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.files import HomeFiles, SmallArrival
 from harmony_agent.sync.states import LocalFile, digest
+from tests.unit.sync import homes
 
 OLD, NEW = b"old", b"theirs"
 NAME = "hosts/a.xml"
+OTHERS = ("certs/b", "hosts/b.xml")
 LATER = 99  # a moment that never comes
 
 Change = Callable[[HomeFiles, LocalFile], object]
+
+
+def exchange_many(files: HomeFiles, old: LocalFile) -> None:
+    """Exchange the file together with others, that Harmony leaves alone."""
+    arrivals = [SmallArrival(NAME, NEW, old, keep=False)]
+    for other in OTHERS:
+        (files.home / other).parent.mkdir(exist_ok=True)
+        (files.home / other).write_bytes(OLD)
+        present = files.present(other)
+        assert present is not None
+        arrivals.append(SmallArrival(other, NEW, present, keep=False))
+    arrivals.sort()
+    outcomes = files.exchange_all(arrivals)
+    assert sum(isinstance(each, LocalFile) for each in outcomes) >= len(OTHERS)
+
+
 CHANGES: dict[str, Change] = {
-    "exchange": lambda files, old: files.exchange(NAME, NEW, old, False),
+    "exchange": lambda files, old: homes.exchange(files, NAME, NEW, old),
+    "exchange of many": exchange_many,
     "withdraw": lambda files, old: files.withdraw(NAME, old, False),
 }
 
@@ -107,6 +126,16 @@ class Bench:
     rounds: Iterator[int] = field(default_factory=itertools.count)
     lacks_exchange: bool = False
 
+    def pairs(self, change: Change, act: str) -> Iterator[tuple[int, int]]:
+        """Every moment at which Harmony can act while `change` is made, with every one after or
+        before it at which the agent can be killed, and with none."""
+        for acts_at in itertools.count(1):
+            moments = self.run(change, {acts_at: (act, b"Harmony's")}, LATER)[0]
+            if moments.passed < acts_at:
+                return
+            yield acts_at, LATER
+            yield from ((acts_at, killed_at) for killed_at in range(1, moments.passed + 1))
+
     def run(
         self, change: Change, plan: dict[int, tuple[str, bytes]], killed_at: int
     ) -> tuple[Moments, Harmony, dict[str, bytes], set[bytes]]:
@@ -139,6 +168,8 @@ class Bench:
             [str(p.relative_to(folder / "home")) for p in residue], younger_too=True
         )
         home = _content(folder / "home")
+        for other in OTHERS:
+            assert home.pop(other, OLD) in (OLD, NEW)
         return moments, harmony, home, set(_content(folder / "kept").values())
 
 
@@ -157,7 +188,7 @@ def test_whatever_harmony_does_at_any_moment_survives_a_kill_at_any_moment(
 ) -> None:
     """Every pair of moments: what Harmony wrote is in home or kept, and nothing else is kept."""
     bench = Bench(tmp_path)
-    for acts_at, killed_at in itertools.product(range(1, 9), (*range(1, 14), LATER)):
+    for acts_at, killed_at in bench.pairs(CHANGES[change], act):
         _, harmony, home, kept = bench.run(
             CHANGES[change], {acts_at: (act, b"Harmony's")}, killed_at
         )
@@ -170,8 +201,8 @@ def test_whatever_harmony_does_at_any_moment_survives_a_kill_at_any_moment(
 @given(
     change=st.sampled_from(list(CHANGES)),
     acts=st.lists(st.sampled_from(["edit", "save", "delete"]), min_size=2, max_size=3),
-    moments=st.lists(st.integers(1, 9), min_size=3, max_size=3, unique=True).map(sorted),
-    killed_at=st.integers(1, 16),
+    moments=st.lists(st.integers(1, 20), min_size=3, max_size=3, unique=True).map(sorted),
+    killed_at=st.integers(1, 26),
 )
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_several_acts_of_harmony_survive_as_well(
@@ -197,7 +228,7 @@ def test_what_harmony_writes_meanwhile_stands_in_home_afterwards(
 ) -> None:
     """Without a kill nobody has to look for it anywhere else."""
     bench = Bench(tmp_path)
-    for acts_at in range(1, 12):
+    for acts_at in range(1, 22):
         plan = {acts_at: (act, b"Harmony's")}
         moments, harmony, home, kept = bench.run(CHANGES[change], plan, LATER)
         assert home.get(NAME) == b"Harmony's" or not harmony.unseen, f"at {acts_at}: {home}"
@@ -211,10 +242,10 @@ def test_a_kill_alone_keeps_nothing_and_leaves_the_old_or_the_new(
 ) -> None:
     """Contents that are known are no news: the next process removes what was left of them."""
     bench = Bench(tmp_path)
-    for killed_at in range(1, 12):
+    for killed_at in range(1, 22):
         moments, _, home, kept = bench.run(CHANGES[change], {}, killed_at)
         assert kept == set()
-        assert home in ({NAME: OLD}, {NAME: NEW} if change == "exchange" else {})
+        assert home in ({NAME: OLD}, {} if change == "withdraw" else {NAME: NEW})
     assert moments.passed < killed_at, "every moment was tried"
 
 
@@ -222,7 +253,7 @@ def test_a_kill_alone_keeps_nothing_and_leaves_the_old_or_the_new(
 def test_without_exchange_an_edit_in_place_survives_as_well(tmp_path: Path, change: str) -> None:
     """On NFS and SMB a hard link holds what Harmony writes into the file."""
     bench = Bench(tmp_path, lacks_exchange=True)
-    for acts_at, killed_at in itertools.product(range(1, 12), (*range(1, 14), LATER)):
+    for acts_at, killed_at in bench.pairs(CHANGES[change], "edit"):
         _, harmony, home, kept = bench.run(
             CHANGES[change], {acts_at: ("edit", b"Harmony's")}, killed_at
         )
@@ -274,7 +305,7 @@ def test_a_residue_in_the_way_of_the_same_change_is_kept_first(tmp_path: Path) -
     (files.home / held_name("a.xml", digest(OLD), digest(NEW))).write_bytes(b"edited")
     present = files.present("a.xml")
     assert present is not None
-    files.exchange("a.xml", NEW, present, False)
+    homes.exchange(files, "a.xml", NEW, present)
     assert _content(files.home) == {"a.xml": NEW}
     assert _content(tmp_path / "kept") == {"a.xml": b"edited"}
 

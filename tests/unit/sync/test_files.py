@@ -18,9 +18,11 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.core.open_folders import OpenFolders
-from harmony_agent.sync.files import HomeFiles, local_errors
+from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.local_errors import local_errors
 from harmony_agent.sync.states import LocalFile, digest
 from harmony_agent.sync.streams import CHUNK
+from tests.unit.sync.homes import exchange
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(files: HomeFiles, what: str
     expected = write(files, "conf/Options.xml", b"as planned for")
     write(files, "conf/Options.xml", b"changed since")
     change: dict[str, Callable[[], object]] = {
-        "exchange": lambda: files.exchange("conf/Options.xml", b"ours", expected, keep=True),
+        "exchange": lambda: exchange(files, "conf/Options.xml", b"ours", expected, keep=True),
         "withdraw": lambda: files.withdraw("conf/Options.xml", expected, keep=True),
     }
     with pytest.raises(PreconditionFailed):
@@ -110,7 +112,7 @@ def test_a_change_between_reading_and_renaming_is_seen(
 
     monkeypatch.setattr("os.fsync", harmony_writes)
     with pytest.raises(PreconditionFailed):
-        files.exchange("conf/Options.xml", b"ours", expected, keep=True)
+        exchange(files, "conf/Options.xml", b"ours", expected, keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"at the last moment"}
 
 
@@ -124,7 +126,7 @@ def test_without_hard_links_the_look_has_to_do(
 
     monkeypatch.setattr(os, "link", refused)
     monkeypatch.setattr(durable, "exchange", refused)
-    made = files.exchange("a.xml", b"theirs", write(files, "a.xml", b"old"), False)
+    made = exchange(files, "a.xml", b"theirs", write(files, "a.xml", b"old"))
     assert everything(files.home) == {"a.xml": b"theirs"}
     files.withdraw("a.xml", made, False)
     assert everything(files.home) == {}
@@ -147,7 +149,7 @@ def test_an_edit_in_the_moment_of_arrival_is_seen(
     if how == "new":
         arrived = create(files, "a.xml", b"theirs")
     else:
-        arrived = files.exchange("a.xml", b"theirs", write(files, "a.xml", b"old"), False)
+        arrived = exchange(files, "a.xml", b"theirs", write(files, "a.xml", b"old"))
     status = target.stat()
     assert target.read_bytes() == b"edited by Harmony"
     assert arrived.sha256 == digest(b"theirs")
@@ -206,8 +208,8 @@ def test_a_file_written_in_pieces_takes_its_place_only_over_what_was_expected(
 def test_what_is_replaced_or_removed_is_kept(files: HomeFiles, tmp_path: Path) -> None:
     """Each version once, also when a file is replaced more than once."""
     one = write(files, "conf/Options.xml", b"one")
-    two = files.exchange("conf/Options.xml", b"two", one, keep=True)
-    files.exchange("conf/Options.xml", b"three", two, keep=True)
+    two = exchange(files, "conf/Options.xml", b"two", one, keep=True)
+    exchange(files, "conf/Options.xml", b"three", two, keep=True)
     files.withdraw("certs/x", write(files, "certs/x", b"x"), keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"three"}
     kept = everything(tmp_path / "kept")
@@ -229,7 +231,7 @@ def test_a_full_state_volume_keeps_home_as_it_is(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match=r"no space to write .*kept/conf/Options\.xml"):
-        files.exchange("conf/Options.xml", b"ours", expected, keep=True)
+        exchange(files, "conf/Options.xml", b"ours", expected, keep=True)
     assert everything(files.home) == {"conf/Options.xml": b"stock"}
     assert everything(tmp_path / "kept") == {}
 

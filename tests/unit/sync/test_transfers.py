@@ -169,6 +169,31 @@ async def test_of_edits_that_travel_together_each_has_its_own_fate(ends: Ends) -
     assert ends.repository.owned() == there
 
 
+async def test_of_edits_that_arrive_together_each_has_its_own_fate(ends: Ends) -> None:
+    """What is the same already, has changed here or is gone there is left alone; of the others a
+    copy stays where that is wanted."""
+    names = ("certs/a", "certs/same", "certs/changed", "certs/gone", "certs/news")
+    files = [(name, ends.here(name, SMALL), name == "certs/news") for name in names]
+    ends.here("certs/changed", b"other")
+    tokens = {name: ends.there(name, b"theirs").token for name in names if name != "certs/gone"}
+    tokens["certs/same"] = ends.there("certs/same", SMALL).token
+    found = await ends.transfers.exchange_all(files, ends.repository)
+    assert [type(each) for each in found] == [tuple, tuple, PreconditionFailed, Absent, tuple]
+    for (name, _, _), each in zip(files, found, strict=True):
+        if isinstance(each, tuple):
+            assert each[1] == tokens[name]
+            status = (ends.home / name).stat()
+            assert (each[0].mtime_ns, each[0].inode) == (status.st_mtime_ns, status.st_ino)
+    assert ends.files() == {
+        "certs/a": b"theirs",
+        "certs/same": SMALL,
+        "certs/changed": b"other",
+        "certs/gone": SMALL,
+        "certs/news": b"theirs",
+    }
+    assert [path.name for path in ends.kept.rglob("*") if path.is_file()] == ["news"]
+
+
 async def test_nothing_is_asked_for_in_vain(ends: Ends) -> None:
     """Of a convoy of which nothing can travel the other side hears nothing."""
     gone = ends.here("certs/a", SMALL)

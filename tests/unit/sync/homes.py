@@ -1,0 +1,16 @@
+"""What tests do with HomeFiles."""
+
+from harmony_agent.sync.files import HomeFiles, SmallArrival
+from harmony_agent.sync.states import LocalFile
+
+__all__ = ["exchange"]
+
+
+def exchange(
+    files: HomeFiles, path: str, data: bytes, expected: LocalFile, *, keep: bool = False
+) -> LocalFile:
+    """Have a small file replace the version `expected`; raises what hindered it."""
+    (outcome,) = files.exchange_all([SmallArrival(path, data, expected, keep)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
