@@ -120,6 +120,8 @@ class MovingPod:
             tasks.append(asyncio.create_task(self.mirror.run()))
             tasks.append(asyncio.create_task(self.tenant.settle()))
             yield
+            for task in tasks:
+                assert not task.done(), task.exception()
         finally:
             await self.renewal.close()
             for task in tasks:

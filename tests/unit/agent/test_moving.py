@@ -199,10 +199,11 @@ async def test_on_the_way_back_what_was_deleted_meanwhile_does_not_come_back(
 
 
 async def test_a_listing_of_the_old_place_tells_nothing_of_the_new_one(tmp_path: Path) -> None:
-    """It was under way when the place was exchanged: what it found is not there."""
+    """It was under way when the place was exchanged: what it found is not there, and counts as
+    left behind should the agent end before the new place is ours."""
     pod = MovingPod(tmp_path / "pod")
     pod.bench.write("AS2/data/1", "one")
-    async with pod.running():
+    async with pod.running(), other_owner(pod.places["b"]):
         await asyncio.sleep(10)
         pod.places["a"].delay = 1.0  # a listing of all folders takes a while
         listings = pod.places["a"].listings()
@@ -210,6 +211,26 @@ async def test_a_listing_of_the_old_place_tells_nothing_of_the_new_one(tmp_path:
             await asyncio.sleep(0.1)
         pod.rotate("b")
         await asyncio.sleep(30)
+        assert await pod.mirror.flush(5) == 1
+    assert pod.trespasses() == []
+
+
+async def test_until_the_new_place_is_listed_nothing_counts_as_being_there(tmp_path: Path) -> None:
+    """The agent ends before it has seen what is there, or that it is its own: all files are left
+    behind. Where it is its own, the last push brings them all."""
+    pod = MovingPod(tmp_path / "pod")
+    for number in range(5):
+        pod.bench.write(f"AS2/data/{number}", "content")
+    async with pod.running():
+        await asyncio.sleep(10)
+        async with other_owner(pod.places["b"]):
+            pod.places["b"].delay = 5.0
+            pod.rotate("b")
+            while pod.handle.location == "memory://a":
+                await asyncio.sleep(0.1)
+            assert await pod.mirror.flush(3) == 5
+            pod.places["b"].delay = 0.0
+        assert await pod.mirror.flush(60) == 0
         assert pod.places["b"].owned() == pod.bench.owned()
     assert pod.trespasses() == []
 

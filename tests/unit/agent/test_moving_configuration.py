@@ -124,6 +124,27 @@ async def test_an_exchange_waits_for_the_pass_that_is_under_way(tmp_path: Path) 
         assert pod.places["b"].owned() == there
 
 
+async def test_a_first_pull_is_of_one_repository(tmp_path: Path) -> None:
+    """The secret is rotated in the middle of it: it ends where it began, and then the other
+    repository is refused."""
+    pod = Pod(Bench(tmp_path / "pod"))
+    await pod.found("b")
+    image = Bench(tmp_path / "image", pod.places["a"])
+    for number in range(100):
+        image.write(f"hosts/{number}.xml", f"<host{number}/>")
+    async with image.configuration() as sync:
+        await sync.take_on()
+    pod.places["a"].delay = 3.0
+    async with pod.running() as renewal:
+        while not pod.bench.owned():
+            await asyncio.sleep(0.1)
+        renewal.want(secret("b"))
+        await asyncio.sleep(900)
+        assert renewal.used == secret("b")
+        assert pod.bench.owned() == image.owned()
+        assert "is not the repository this home was pulled from" in pod.bench.condition().message
+
+
 async def test_new_credentials_for_the_same_repository_change_nothing(tmp_path: Path) -> None:
     """Nothing is told, nothing is listed anew, and edits travel on."""
     pod = Pod(Bench(tmp_path / "pod"))

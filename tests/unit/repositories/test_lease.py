@@ -255,13 +255,14 @@ async def test_a_lease_that_is_renewed_while_it_is_looked_at_is_known() -> None:
     read, replace = slow.read, repository.replace
 
     async def slow_read(path: str) -> object:
+        await asyncio.sleep(4)
         content = await read(path)
-        await asyncio.sleep(8)
+        await asyncio.sleep(4)
         return content
 
     async def slow_replace(*arguments: object) -> object:
         token = await replace(*arguments)  # type: ignore[arg-type]
-        await asyncio.sleep(8)
+        await asyncio.sleep(2)
         return token
 
     slow.read = slow_read  # type: ignore[method-assign, assignment]
@@ -270,4 +271,4 @@ async def test_a_lease_that_is_renewed_while_it_is_looked_at_is_known() -> None:
         await lease.owned()
         for _ in range(30):
             assert await lease.knows(slow)
-            await asyncio.sleep(1)
+            await asyncio.sleep(1.7)  # another moment of the renewals each time
