@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, Literal
 
 from harmony_agent.agent.opening import Prepare, open_repository
-from harmony_agent.agent.renewal import Renewal
+from harmony_agent.agent.renewal import Renewal, Tenant
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.handle import Handle
@@ -34,8 +34,9 @@ class Connections:
         """A repository that is open; None until then."""
         return self._handles.get(name)
 
-    async def open(self, name: Name, prepare: Prepare) -> Handle:
-        """Open a repository and `prepare` it; tries for ever."""
+    async def open(self, name: Name, prepare: Prepare, tenant: Tenant) -> Handle:
+        """Open a repository and `prepare` it for `tenant`, who is told when rotated settings lead
+        elsewhere; tries for ever."""
         used = self._of(name)
 
         def connector() -> Repository:
@@ -45,7 +46,15 @@ class Connections:
 
         handle = await open_repository(name, connector, prepare, self._health)
         self._handles[name] = handle
-        renewal = Renewal(name, handle, used, partial(self._connector, name), self._health)
+        renewal = Renewal(
+            name,
+            handle,
+            used,
+            connector=partial(self._connector, name),
+            prepare=prepare,
+            tenant=tenant,
+            health=self._health,
+        )
         self._renewals[name] = renewal
         renewal.want(self._of(name))  # rotated while it was being opened
         return handle
@@ -53,10 +62,15 @@ class Connections:
     @contextlib.asynccontextmanager
     async def visit(self, node: str | None) -> AsyncIterator[Repository]:
         """The folder of another node in the runtime repository, or the system's own (None), open
-        as long as the block runs. Raises what opening it raises."""
+        as long as the block runs. Raises what opening it raises.
+
+        It is where this node's own folder is: rotated settings count once they are in use.
+        """
         system = self._settings.system
         folder = system if node is None else f"{system}/{node}"
-        repository = connect(self._of(RUNTIME), folder, ca_bundle=self._settings.ca_bundle)
+        renewal = self._renewals.get(RUNTIME)
+        used = self._of(RUNTIME) if renewal is None else renewal.used
+        repository = connect(used, folder, ca_bundle=self._settings.ca_bundle)
         try:
             await repository.open()
             yield repository
@@ -64,16 +78,22 @@ class Connections:
             await repository.close()
 
     def rotate(self, settings: model.Settings) -> None:
-        """Use new credentials from now on. Until a connection can be made with them, the old ones
-        stay in use; a repository that is not open yet is tried with the new ones anyway."""
+        """Use new settings from now on. Until a connection that was made with them is proven, the
+        old ones stay in use; a repository that is not open yet is tried with the new ones anyway.
+        """
         self._settings = settings
         for name, renewal in self._renewals.items():
             renewal.want(self._of(name))
 
+    async def settle(self) -> None:
+        """Rotate no more: what is in use stays so."""
+        for renewal in self._renewals.values():
+            await renewal.close()
+
     async def close(self) -> None:
         """Give back all connections and threads."""
-        for name, handle in self._handles.items():
-            await self._renewals[name].close()
+        await self.settle()
+        for handle in self._handles.values():
             await handle.close()
 
     def _connector(self, name: Name, settings: model.Repository) -> Repository:

@@ -12,7 +12,7 @@ from harmony_agent.repositories.handle import Handle
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.proof import prove
 
-__all__ = ["Prepare", "open_repository"]
+__all__ = ["Prepare", "open_and_prove", "open_repository", "tell_open"]
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ async def open_repository(
     refused = Backoff(first=2.0, ceiling=_REFUSED_CEILING)
     while True:
         try:
-            handle = Handle(name, connector())
-            handle.conditional_writes = await _open(handle, prepare)
+            handle = await _opened(name, connector(), prepare)
         except (AgentError, OSError) as error:  # OSError: a CA bundle that can't be read
             health.trouble(condition, str(error))
             log.warning("%s repository: %s", name, error)
@@ -46,24 +45,38 @@ async def open_repository(
                 asked = error.retry_after if isinstance(error, Unavailable) else None
                 await asyncio.sleep(unavailable.next(asked))
             continue
-        if handle.conditional_writes:
-            health.ok(condition)
-        else:
-            health.trouble(
-                condition,
-                f"{handle.location} ignores conditional writes: two nodes that change one file at "
-                "the same moment can overwrite each other",
-            )
-        log.info("the %s repository is open", name, extra={"location": handle.location})
+        tell_open(name, handle, health)
         return handle
 
 
-async def _open(handle: Handle, prepare: Prepare) -> bool:
-    """Open and prove; whether conditional writes hold. Closes again what could not be opened."""
+async def open_and_prove(repository: Repository, prepare: Prepare) -> bool:
+    """Open `repository`, make its folders and prove its operations; whether conditional writes
+    hold. Raises what any of this raises."""
+    await repository.open()
+    await prepare(repository)
+    return (await prove(repository)).conditional_writes
+
+
+def tell_open(name: str, handle: Handle, health: Health) -> None:
+    """Tell that the repository `name` is in use, and what was found out about it."""
+    condition = f"{name}-repository"
+    if handle.conditional_writes:
+        health.ok(condition)
+    else:
+        health.trouble(
+            condition,
+            f"{handle.location} ignores conditional writes: two nodes that change one file at "
+            "the same moment can overwrite each other",
+        )
+    log.info("the %s repository is open", name, extra={"location": handle.location})
+
+
+async def _opened(name: str, connector: Repository, prepare: Prepare) -> Handle:
+    """`connector`, opened and proven; closed again if that fails."""
+    handle = Handle(name, connector)
     try:
-        await handle.open()
-        await prepare(handle)
-        return (await prove(handle)).conditional_writes
+        handle.conditional_writes = await open_and_prove(handle, prepare)
     except BaseException:
         await handle.close()
         raise
+    return handle

@@ -11,6 +11,7 @@ from typing import Any, Final
 from harmony_agent.agent.connections import CONFIGURATION, RUNTIME, Connections
 from harmony_agent.agent.gate import Gate
 from harmony_agent.agent.home import Home
+from harmony_agent.agent.tenants import ConfigurationTenant, RuntimeTenant
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.lifecycle.drain import Deadline
@@ -22,6 +23,7 @@ from harmony_agent.repositories.lease import Lease
 from harmony_agent.settings import model
 from harmony_agent.sync.configuration import ConfigurationSync
 from harmony_agent.sync.desk import ConflictDesk
+from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.runtime import RuntimeMirror
 
 __all__ = ["Job", "Storage"]
@@ -45,9 +47,8 @@ class Storage:
         self._harmony_runs = harmony_runs
         self._home = Home(settings.home, settings.state_dir)
         self._connections = Connections(settings, health)
-        self._configuration: ConfigurationSync | None = None
-        self._runtime: RuntimeMirror | None = None
-        self._lease: Lease | None = None
+        self._configuration = ConfigurationTenant()
+        self._runtime = RuntimeTenant()
         self.identity = ""
         """Under which this agent takes leases; known once `own_runtime` returns."""
         self._known = self._home.was_pulled()
@@ -85,7 +86,7 @@ class Storage:
 
     def may_write_runtime(self) -> bool:
         """Whether this node's folder in the runtime repository is ours at this moment."""
-        return self._lease is not None and self._lease.may_write()
+        return self._runtime.lease is not None and self._runtime.lease.may_write()
 
     def visit(self, node: str | None) -> AbstractAsyncContextManager[Repository]:
         """As Connections.visit."""
@@ -100,9 +101,8 @@ class Storage:
         """One pass of both jobs now; what was done, or would be. Raises Unavailable if a
         repository is not open yet."""
         report: dict[str, Any] = {}
-        for name, part in ((CONFIGURATION, self._configuration), (RUNTIME, self._runtime)):
-            if part is not None:
-                report[name] = await part.once(dry_run=dry_run, accept_deletes=accept_deletes)
+        for name, part in self._parts().items():
+            report[name] = await part.once(dry_run=dry_run, accept_deletes=accept_deletes)
         if not report:
             raise Unavailable("no repository is open yet; harmony-agent status tells why")
         return report
@@ -112,11 +112,11 @@ class Storage:
         Unavailable while the repository is not open yet."""
         if not self._settings.config_sync:
             raise Refused("configuration sync is switched off by HARMONY_AGENT_CONFIG_SYNC")
-        if self._configuration is None:
+        if self._configuration.job is None:
             raise Unavailable(
                 "the configuration repository is not open yet; harmony-agent status tells why"
             )
-        return self._configuration.desk
+        return self._configuration.job.desk
 
     async def flush(self, deadline: Deadline) -> None:
         """The last push, as far as `deadline` allows.
@@ -129,26 +129,32 @@ class Storage:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(deadline.reserve(_FLUSH_RESERVE)):
                     await asyncio.gather(*waits)
-        parts = [part for part in (self._configuration, self._runtime) if part is not None]
-        await asyncio.gather(*(part.flush(deadline.left()) for part in parts))
+        await asyncio.gather(*(part.flush(deadline.left()) for part in self._parts().values()))
 
     async def close(self) -> None:
         """Give back the lease, then all connections and threads. After the tasks have ended."""
-        if self._lease is not None:
-            await self._lease.release()
-        for part in (self._configuration, self._runtime):
-            if part is not None:
-                await part.close()
+        await self._connections.settle()  # the lease is given back where it is held
+        if self._runtime.lease is not None:
+            await self._runtime.lease.release()
+        for part in self._parts().values():
+            await part.close()
         await self._connections.close()
 
+    def _parts(self) -> dict[str, SyncJob]:
+        """What keeps home in step, by name, as far as it has begun."""
+        parts = {CONFIGURATION: self._configuration.job, RUNTIME: self._runtime.mirror}
+        return {name: part for name, part in parts.items() if part is not None}
+
     async def _keep_configuration(self) -> None:
-        repository = await self._connections.open(CONFIGURATION, prepare_configuration)
+        repository = await self._connections.open(
+            CONFIGURATION, prepare_configuration, self._configuration
+        )
         self._opened.pass_by(CONFIGURATION)
         if not self._settings.config_sync:
             self._pulled.pass_by(CONFIGURATION)
             self._ready[CONFIGURATION].set()
             await asyncio.Event().wait()  # the license uses the repository; nothing to do here
-        self._configuration = ConfigurationSync(
+        self._configuration.job = sync = ConfigurationSync(
             home=self._settings.home,
             state_dir=self._settings.state_dir,
             repository=repository,
@@ -157,28 +163,31 @@ class Storage:
             health=self._health,
             harmony_runs=self._harmony_runs,
         )
-        await self._configuration.take_on()
+        await sync.take_on()
         self._pulled.pass_by(CONFIGURATION)
         self._ready[CONFIGURATION].set()
-        await self._configuration.run()
+        await sync.run()
 
     async def _mirror_runtime(self) -> None:
-        repository = await self._connections.open(RUNTIME, prepare_runtime)
+        repository = await self._connections.open(RUNTIME, prepare_runtime, self._runtime)
         # Who else takes this lease goes by the same node name: the pod's own tells them apart.
         holder = f"{self._settings.host} on {socket.gethostname()}"
         self.identity = await self._own_identity()
-        self._lease = Lease(
-            repository, self.identity, holder, trusting=repository.conditional_writes
+        self._runtime.lease = lease = Lease(
+            repository, self.identity, holder, trusting=lambda: repository.conditional_writes
         )
-        self._health.sections["lease"] = self._lease.status
-        keeping = asyncio.create_task(self._lease.run(self._health), name="lease")
-        mirroring = asyncio.create_task(self._mirror(repository, self._lease), name="mirror")
+        self._health.sections["lease"] = lease.status
+        tasks = [
+            asyncio.create_task(self._runtime.settle(), name="moves"),
+            asyncio.create_task(self._mirror(repository, lease), name="mirror"),
+            asyncio.create_task(lease.run(self._health), name="lease"),
+        ]
         try:
-            await asyncio.wait({keeping, mirroring}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (mirroring, keeping):
+            for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(mirroring, keeping, return_exceptions=True)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -206,7 +215,7 @@ class Storage:
     async def _mirror(self, repository: Repository, lease: Lease) -> None:
         await lease.owned()
         self._opened.pass_by(RUNTIME)
-        self._runtime = RuntimeMirror(
+        self._runtime.mirror = mirror = RuntimeMirror(
             home=self._settings.home,
             state_dir=self._settings.state_dir,
             repository=repository,
@@ -215,7 +224,7 @@ class Storage:
             harmony_runs=self._harmony_runs,
             may_write=lease.may_write,
         )
-        await self._runtime.take_on()
+        await mirror.take_on()
         self._pulled.pass_by(RUNTIME)
         self._ready[RUNTIME].set()
-        await self._runtime.run()
+        await mirror.run()

@@ -39,6 +39,9 @@ __all__ = ["GcpBucketConnector"]
 
 _GOOGLE: Final = "https://storage.googleapis.com"
 _NO_BUCKET: Final = "no bucket"
+# Answers name what they are; a page of whatever is on the way does not.
+_LISTING: Final = "storage#objects"
+_OBJECT: Final = "storage#object"
 _LONGEST_MESSAGE: Final = 300  # characters
 
 
@@ -80,7 +83,7 @@ class GcpBucketConnector(ObjectRepository):
 
     async def _prove_bucket(self) -> None:
         """By listing, which needs no right beyond those on objects."""
-        listing = {"maxResults": "1", "fields": "nextPageToken", "prefix": self._root}
+        listing = {"maxResults": "1", "fields": "kind", "prefix": self._root}
         await self._page(listing)
 
     async def close(self) -> None:
@@ -122,13 +125,13 @@ class GcpBucketConnector(ObjectRepository):
 
     async def _head(self, key: str) -> Entry | None:
         try:
-            answer = await self._ask("GET", self._object(key), {"fields": "size,generation"})
+            answer = await self._ask("GET", self._object(key), {"fields": "kind,size,generation"})
         except Denied as denied:
             if denied.status != 404:
                 raise
             await self._prove_bucket()  # the answer for a missing bucket is 404 as well
             return None
-        found = orjson.loads(answer.body)
+        found = _resource(answer, _OBJECT)
         return Entry(key, int(found["size"]), Token(found["generation"]))
 
     async def _get(self, key: str, beat: Beat) -> Content:
@@ -156,19 +159,16 @@ class GcpBucketConnector(ObjectRepository):
     async def _put(self, key: str, body: bytes | Stream, token: Token | None, beat: Beat) -> Token:
         condition = {"uploadType": "media", "name": key, "ifGenerationMatch": token or "0"}
         answer = await self._ask("POST", self._uploads, condition, body, beat)
-        return Token(orjson.loads(answer.body)["generation"])
+        return Token(_resource(answer, _OBJECT)["generation"])
 
     async def _remove(self, key: str, token: Token) -> None:
         await self._ask("DELETE", self._object(key), {"ifGenerationMatch": token})
 
     async def _page(self, query: Mapping[str, str]) -> Mapping[str, Any]:
-        page = orjson.loads((await self._ask("GET", self._objects, query)).body)
-        if not isinstance(page, dict):
-            raise ValueError("the server's answer is no listing")
-        return page
+        return _resource(await self._ask("GET", self._objects, query), _LISTING)
 
     async def _pages(self, prefix: str) -> AsyncIterator[list[Entry]]:
-        query = {"prefix": prefix, "fields": "nextPageToken,items(name,size,generation)"}
+        query = {"prefix": prefix, "fields": "kind,nextPageToken,items(name,size,generation)"}
         while True:
             page = await self._page(query)
             yield [
@@ -209,6 +209,15 @@ class GcpBucketConnector(ObjectRepository):
             return OutcomeUnknown(f"{what}: {self._server} answered {status}")
         redirect = redirect_error(error, what, self._server)
         return redirect or Refused(f"{what}: {self._server} answered {status}{told}")
+
+
+def _resource(answer: Answer, kind: str) -> Mapping[str, Any]:
+    """What the answer holds, a resource of this kind (cloud.google.com/storage/docs/json_api/v1).
+    Raises ValueError if it is anything else."""
+    found = orjson.loads(answer.body)
+    if not isinstance(found, dict) or found.get("kind") != kind:
+        raise ValueError(f"the server's answer is no {kind}")
+    return found
 
 
 def _message(body: bytes) -> str:

@@ -1,6 +1,7 @@
 """The repository as the rest of the agent holds it: counted, guarded, exchangeable."""
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -100,22 +101,20 @@ class Handle(Repository):
         """See Repository."""
         return self._use.connector.location
 
-    async def rotate(self, connector: Repository) -> None:
-        """Open `connector` and use it from now on; the old one is closed after its last operation.
+    def exchange(self, connector: Repository, *, conditional_writes: bool) -> "Handle":
+        """Use `connector`, which is open and proven, from now on.
 
-        Raises what opening raises; then the old one stays in use.
+        A handle of what was used until now, to be closed by the caller once it is `idle`.
         """
-        try:
-            await connector.open()
-        except BaseException:
-            await connector.close()
-            raise
-        old, self._use = self._use, _Use(connector)
+        old = copy.copy(self)
+        self._use = _Use(connector)
         self._breaker = Breaker(self._clock)
-        try:
-            await old.idle.wait()  # bounded: every operation has a limit
-        finally:
-            await old.connector.close()
+        self.conditional_writes = conditional_writes
+        return old
+
+    async def idle(self) -> None:
+        """Wait until no operation is under way; bounded, since every operation has a limit."""
+        await self._use.idle.wait()
 
     async def open(self) -> None:
         """See Repository."""

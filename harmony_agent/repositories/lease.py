@@ -1,10 +1,11 @@
 """The lease on this node's runtime folder, kept for as long as the agent runs."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from harmony_agent.core.backoff import Backoff
@@ -57,8 +58,9 @@ class Lease:
     """Takes, renews, watches and gives back the lease in `repository` (a runtime one).
 
     `identity` is the state directory's UUID (see own_identity), `holder` names this pod for
-    people, `ttl` is in seconds. Without `trusting` the repository may ignore a write's condition:
-    then the lease is read before every write, so that another owner is noticed at the next renewal.
+    people, `ttl` is in seconds. While `trusting` says no the repository may ignore a write's
+    condition: then the lease is read before every write, so that another owner is noticed at the
+    next renewal.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Lease:
         holder: str,
         *,
         ttl: float = 30.0,
-        trusting: bool = True,
+        trusting: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = boot_time,
     ) -> None:
         self._repository = repository
@@ -77,6 +79,8 @@ class Lease:
         self._state = State(identity, holder, ttl)
         self._error: str | None = None
         self._owned = asyncio.Event()
+        self._turn = asyncio.Lock()  # one step at a time, and no exchange during one
+        self._has_moved = asyncio.Event()
         self._backoff = Backoff(first=1.0, ceiling=ttl / 6)
 
     @classmethod
@@ -142,9 +146,51 @@ class Lease:
                 await self._step()
                 self._report(health, before)
                 health.beat(_CONDITION)
-                await asyncio.sleep(self._pause())
+                await self._rest()
         finally:
             LEASE_HELD.set(0)
+
+    async def knows(self, repository: Repository) -> bool:
+        """Whether `repository` leads to this very lease, by whatever name and account.
+
+        Only what lies there can tell: a server may show each account a place of its own under one
+        name. Raises what reading raises.
+        """
+        before = self._state.nonces  # it may be renewed while the answer is on its way
+        try:
+            content = await repository.read(LEASE)
+        except Absent:
+            return False
+        return Record.from_bytes(content.data).nonce in before | self._state.nonces
+
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """No request about the lease is under way while the block runs, which must be short."""
+        async with self._turn:
+            yield
+
+    def leave(self, left: Repository, *, trusting: bool) -> "Lease":
+        """The repository leads to another place since this moment, while `paused`: nothing may be
+        written there before the lease is ours there as well.
+
+        The lease of the place that was left and that `left` still leads to, to be released.
+        """
+        state = self._state
+        old = Lease(
+            left,
+            state.identity,
+            state.holder,
+            ttl=state.ttl,
+            trusting=lambda: trusting,
+            clock=self._clock,
+        )
+        old._state = state
+        self._state = State(state.identity, state.holder, state.ttl)
+        self._error = None
+        self._owned.clear()
+        LEASE_HELD.set(0)
+        self._has_moved.set()
+        return old
 
     async def release(self) -> Token | None:
         """Give the lease back, so that a successor need not wait; writing stops at once.
@@ -156,7 +202,7 @@ class Lease:
         self._owned.clear()
         try:
             async with asyncio.timeout(state.ttl / 3):
-                if not self._trusting:
+                if not self._trusting():
                     state = await self._seen_by(state)
                 try:
                     return await self._give_back(state)
@@ -176,8 +222,8 @@ class Lease:
     async def _step(self) -> None:
         """Do what is due: at most one look and one write."""
         try:
-            async with asyncio.timeout(self._state.ttl / 3):
-                if not self._trusting:
+            async with self._turn, asyncio.timeout(self._state.ttl / 3):
+                if not self._trusting():
                     self._state = self._state.unclear()
                 action = self._state.action(self._clock(), secrets.token_hex(8))
                 if isinstance(action, Look):
@@ -212,6 +258,14 @@ class Lease:
         else:
             token = await self._repository.replace(LEASE, data, write.token)
         self._state = self._state.written(write, token)
+
+    async def _rest(self) -> None:
+        """Until the next step is due; a new place is looked at without delay."""
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pause()):
+                await self._has_moved.wait()
+        self._has_moved.clear()
 
     def _pause(self) -> float:
         """Seconds until the next step."""

@@ -127,6 +127,13 @@ class State:
         record = self.seen.record if self.seen else None
         return 2 * max(self.ttl, record.ttl if record else 0.0)
 
+    @property
+    def nonces(self) -> frozenset[str]:
+        """Of the versions that this lease was seen in, or that we may have written."""
+        records = [known.record for known in (self.held, self.seen) if known is not None]
+        nonces = {record.nonce for record in records if record is not None}
+        return frozenset({*nonces, *(nonce for nonce, _ in self.unanswered)} - {""})
+
     def action(self, now: float, nonce: str) -> Action:
         """What to do next; `nonce` makes the next version different from all others."""
         if self.doubt or self.seen is None:
@@ -185,7 +192,8 @@ class State:
         if sent is not None and record.owner == self.identity:  # our write, its answer was lost
             return state._owned(Held(record, token, sent), seen)
         if self.held and record.nonce == self.held.record.nonce:  # still our last version
-            return replace(state, phase=Phase.OWNED)
+            # Under another token perhaps: a file has one for each way that leads to it.
+            return replace(state, phase=Phase.OWNED, held=replace(self.held, token=token))
         if self.phase in (Phase.OWNED, Phase.FENCED):
             return replace(state, phase=Phase.FENCED, held=None, unanswered=())
         if record.owner in (self.identity, None):

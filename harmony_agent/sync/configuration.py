@@ -7,6 +7,7 @@ travel once they are certain, and never many at once unless a person agrees.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,6 +104,17 @@ class ConfigurationSync(SyncJob):
             async with self._side.keeper.paused():
                 await self._accept_repository()
         return await super().once(dry_run=dry_run, accept_deletes=accept_deletes)
+
+    async def knows(self, repository: Repository) -> bool:
+        """Whether `repository` is the one this home was pulled from. Raises what reading raises."""
+        if not self._side.is_pulled:
+            return False
+        present = await repository_id(repository, create=False)
+        return present == await self._side.base.meta(_REPOSITORY)
+
+    def paused(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is read or written while the block runs; the repository may be another after."""
+        return self._side.keeper.paused()
 
     def _chores(self) -> Sequence[Chore]:
         return (*super()._chores(), self.conflicts.purge, self._bulletin.purge)

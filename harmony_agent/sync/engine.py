@@ -34,7 +34,7 @@ _AT_ONCE: Final = 16
 _ROUNDS: Final = 5  # a file that changes faster than this is left for the next pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Listing:
     """Token and size of every file of ours that the repository holds; of the paths in `written`,
     which we wrote to while the listing was under way, it tells nothing."""
@@ -176,6 +176,21 @@ class Engine:
         missing = rows.keys() - listing.files.keys() - listing.written
         self._absences.listed(missing, listing.began)
         self._files_there = len(listing.files)
+
+    def forget_listings(self) -> None:
+        """Those that were made and not taken in are not any more; none is under way."""
+        self._listings.clear()
+
+    async def forget_repository(self) -> None:
+        """The repository will be another place: until a listing tells, nothing of ours is there.
+
+        Raises Unavailable or Refused if the base can't be read.
+        """
+        rows = await self._base.all()
+        self._absences = Absences()
+        self._ledger.saw_repository({}, rows, ())
+        self._files_there = 0
+        self._note_times()
 
     async def look_repository(self, named: Mapping[str, bool]) -> None:
         """Look at these paths, which another node says it changed (True: deleted).

@@ -39,7 +39,7 @@ class SyncJob(ABC):
     async def take_on(self) -> None:
         """Bring a home that is new to this agent in step, before Harmony starts; returns at once
         for one that is known. Tries for ever."""
-        await self._side.retry_for_ever(self._take_on)
+        await self._side.retry_for_ever(self._take_on_alone)
 
     async def run(self) -> None:
         """Keep home and repository in step, for ever."""
@@ -67,6 +67,10 @@ class SyncJob(ABC):
     async def close(self) -> None:
         """Give back threads, watches and the database."""
         await self._side.close()
+
+    async def _take_on_alone(self) -> None:
+        async with self._side.keeper.paused():  # the repository is not exchanged meanwhile
+            await self._take_on()
 
     async def _purge_kept(self) -> None:
         await self._side.in_thread(_PURGE_LIMIT, purge_folder, self._places.kept, self._sightings)

@@ -155,9 +155,11 @@ class Keeper:
 
     @contextlib.asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """No pass is made while the block runs."""
+        """No pass is made and nothing is asked while the block runs: perhaps it is another
+        repository afterwards."""
         async with self._one_at_a_time:
-            self._checked = False  # perhaps it is another repository afterwards
+            await self._lookout.restart()
+            self._checked = False
             yield
 
     async def once(self, policy: Policy, *, dry_run: bool, accept_deletes: bool) -> dict[str, Any]:

@@ -85,6 +85,14 @@ class Lookout:
         """Give up what is under way."""
         await asyncio.gather(self._listing.cancel(), self._news.cancel())
 
+    async def restart(self) -> None:
+        """Ask for everything anew, also for what has just been answered: perhaps it is another
+        repository."""
+        await self.cancel()
+        self._engine.forget_listings()
+        self._named = {}
+        self._listing.at = self._clock()
+
     async def _look(self) -> None:
         """Look at the paths that markers have named."""
         try:

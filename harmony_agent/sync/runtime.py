@@ -5,8 +5,9 @@ or two. A new home gets back what the last one left; nothing local is ever overw
 home overrules in the repository is set aside there.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,7 @@ class RuntimeMirror(SyncJob):
         self._harmony_runs = harmony_runs
         self._may_write = may_write
         self._set_aside = Sightings()
+        self._has_moved = False
         places = Places(home, state_dir, repository)
         shared = paths.configuration(settings.config_extra)
         side = Side(
@@ -69,6 +71,30 @@ class RuntimeMirror(SyncJob):
             tools=tools,
         )
         super().__init__(side, MIRROR, places)
+
+    @contextlib.asynccontextmanager
+    async def moving(self) -> AsyncIterator[None]:
+        """The repository may lead to another place after the block, during which nothing is read
+        or written; `reclaim` is due once that place is ours.
+
+        Until somebody has looked there nothing of home counts as being there.
+        """
+        async with self._side.keeper.paused():
+            if self._side.is_pulled:
+                await self._side.engine.forget_repository()
+                self._has_moved = True
+            yield
+
+    async def reclaim(self) -> None:
+        """Bring the place that we have moved to in step: it gets everything, and what it holds
+        from an earlier time, home has overruled or deleted since. Tries for ever."""
+        if self._has_moved:  # a home that was not restored yet takes the place on as any other
+            await self._side.retry_for_ever(self._reclaim)
+
+    async def _reclaim(self) -> None:
+        async with self._side.keeper.paused():
+            await self._side.work_until_done(RECLAIM, CAREFUL, again=False)
+            self._has_moved = False
 
     def _chores(self) -> Sequence[Chore]:
         return (*super()._chores(), self._purge_set_aside)

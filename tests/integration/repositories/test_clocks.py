@@ -127,7 +127,7 @@ async def test_a_token_that_google_takes_no_more_is_renewed(tmp_path: Path) -> N
             elif given["authorization"].removeprefix("Bearer ") in expired:
                 writer.write(answer(status="401 Unauthorized"))
             else:
-                writer.write(answer(b"{}"))
+                writer.write(answer(b'{"kind": "storage#objects"}'))
 
     gcs = Gcs(tmp_path)
     async with scripted(google) as server:

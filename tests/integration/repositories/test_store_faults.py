@@ -242,8 +242,9 @@ async def test_each_refusal_of_s3_is_told_apart(
         b"<html><body>Please sign in<br></body></html>",
         b"<html><body>Please sign in</body></html>",
         b'["please sign in"]',
+        b'{"error": "please sign in"}',
     ],
-    ids=["html", "xhtml", "json"],
+    ids=["html", "xhtml", "json", "json object"],
 )
 @pytest.mark.parametrize("kind", STORES)
 async def test_a_listing_that_is_no_listing_is_no_empty_repository(kind: str, page: bytes) -> None:
@@ -252,7 +253,7 @@ async def test_a_listing_that_is_no_listing_is_no_empty_repository(kind: str, pa
     listings = {
         "s3": b"<ListBucketResult/>",
         "azureblob": b"<EnumerationResults><Blobs/></EnumerationResults>",
-        "gcpbucket": b"{}",
+        "gcpbucket": b'{"kind": "storage#objects"}',
     }
     body = listings[kind]
 
@@ -272,6 +273,35 @@ async def test_a_listing_that_is_no_listing_is_no_empty_repository(kind: str, pa
         with pytest.raises(OutcomeUnknown, match="does not answer as an object store does"):
             async with opened(another):
                 pass
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'{"size": "1", "generation": "1"}',
+        b'{"kind": "storage#objects", "size": "1", "generation": "1"}',
+        b'["please sign in"]',
+    ],
+    ids=["no kind", "another kind", "no object"],
+)
+async def test_an_answer_of_another_kind_is_no_object(page: bytes) -> None:
+    """Google names what it answers: anything else neither tells of a file nor acknowledges one."""
+
+    async def script(reader: StreamReader, writer: StreamWriter) -> None:
+        while True:
+            first, given = await request(reader)
+            await reader.readexactly(int(given.get("content-length", "0")))
+            is_listing = "maxResults" in first
+            writer.write(answer(b'{"kind": "storage#objects"}' if is_listing else page))
+
+    async with (
+        scripted(script) as server,
+        opened(store_at("gcpbucket", server.url)) as repository,
+    ):
+        with pytest.raises(OutcomeUnknown, match="does not answer as an object store does"):
+            await repository.stat("a")
+        with pytest.raises(OutcomeUnknown, match="does not answer as an object store does"):
+            await repository.create("a", b"content")
 
 
 async def test_a_server_without_folder_objects_takes_files(tmp_path: Path) -> None:

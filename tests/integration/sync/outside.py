@@ -70,13 +70,15 @@ class Bucket(Outside):
                         found[entry.path] = (await repository.read(entry.path)).data
             return found
 
-        return self._do(read)
+        return self.do(read)
 
     def put(self, path: str, data: bytes) -> None:
         """See Outside."""
-        self._do(lambda repository: repository.create(path, data))
+        self.do(lambda repository: repository.create(path, data))
 
-    def _do(self, work: Callable[[Repository], Awaitable[T]]) -> T:
+    def do(self, work: Callable[[Repository], Awaitable[T]]) -> T:
+        """What `work` finds in the folder."""
+
         async def done() -> T:
             repository = connect(self.settings, self.system, ca_bundle=None)
             await repository.open()

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harmony_agent.agent.renewal import Renewal
+from harmony_agent.agent.renewal import Exchange, Renewal
 from harmony_agent.core.errors import Refused
 from harmony_agent.lifecycle.health import Condition, Health, Level
 from harmony_agent.repositories.handle import Handle
+from harmony_agent.repositories.interface import Repository
+from harmony_agent.repositories.layout import CONTROL, prepare_runtime
 from harmony_agent.settings.model import SmbRepository
 from harmony_agent.settings.secret import SecretStr
 from tests.unit.repositories.memory import MemoryRepository
@@ -24,9 +26,12 @@ def settings(password: str) -> SmbRepository:
 
 @dataclass
 class Server:
-    """Knows some passwords; each connection is a repository in memory of its own."""
+    """Knows some passwords; each connection is a repository in memory of its own. With `refused`
+    this operation fails on new ones; those of the passwords `careless` ignore conditions."""
 
     passwords: set[str]
+    refused: str = ""
+    careless: set[str] = field(default_factory=set)
     made: dict[str, MemoryRepository] = field(default_factory=dict)
     attempts: int = 0
 
@@ -39,10 +44,30 @@ class Server:
                 self.attempts += 1
                 if password not in self.passwords:
                     raise Refused("wrong password")
+            if operation == self.refused:
+                raise Refused(f"no right to {operation}")
 
-        self.made[password] = MemoryRepository()
+        self.made[password] = MemoryRepository(conditional=password not in self.careless)
         self.made[password].before = check
         return self.made[password]
+
+
+@dataclass
+class Home:
+    """Knows every place, or none of them; then `may_move` says when it moves."""
+
+    is_everywhere: bool = True
+    may_move: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def knows(self, repository: Repository) -> bool:
+        """See Tenant."""
+        await repository.stat("home")
+        return self.is_everywhere
+
+    async def move(self, exchange: Exchange) -> None:
+        """See Tenant."""
+        await self.may_move.wait()
+        await exchange().idle()
 
 
 @dataclass
@@ -53,15 +78,18 @@ class Bench:
     handle: Handle
     renewal: Renewal
     health: Health
+    tenant: Home
 
     async def used(self) -> str:
         """The password of the connection that is in use."""
+        for made in self.server.made.values():
+            made.storage.folders.clear()
         await self.handle.make_folder("asked")
         return next(p for p, made in self.server.made.items() if "asked" in made.storage.folders)
 
-    def condition(self) -> Condition | None:
-        """The secret's line of /readyz."""
-        return next((c for c in self.health.conditions() if c.name == "runtime-secret"), None)
+    def condition(self, name: str = "runtime-secret") -> Condition | None:
+        """A line of /readyz, the secret's."""
+        return next((c for c in self.health.conditions() if c.name == name), None)
 
 
 @pytest.fixture
@@ -70,8 +98,17 @@ async def bench() -> AsyncIterator[Bench]:
     server = Server({"old"})
     handle = Handle("runtime", server.connector(settings("old")))
     health = Health()
-    renewal = Renewal("runtime", handle, settings("old"), server.connector, health)  # type: ignore[arg-type]  # these settings alone
-    yield Bench(server, handle, renewal, health)
+    tenant = Home()
+    renewal = Renewal(
+        "runtime",
+        handle,
+        settings("old"),
+        connector=server.connector,  # type: ignore[arg-type]  # these settings alone
+        prepare=prepare_runtime,
+        tenant=tenant,
+        health=health,
+    )
+    yield Bench(server, handle, renewal, health, tenant)
     await renewal.close()
 
 
@@ -99,7 +136,6 @@ async def test_a_secret_that_comes_before_the_server_knows_it_is_used_once_it_do
     assert 60 < bench.server.attempts < 500
     bench.server.passwords.add("new")
     await asyncio.sleep(31)
-    bench.server.made["old"].storage.folders.clear()
     assert await bench.used() == "new"
     assert bench.condition() == Condition("runtime-secret", Level.OK)
 
@@ -143,3 +179,65 @@ async def test_a_secret_that_is_in_use_already_changes_nothing(bench: Bench) -> 
     await asyncio.sleep(60)
     assert bench.server.attempts == 0
     assert bench.condition() is None
+
+
+async def test_a_connection_is_prepared_and_proven_before_it_is_used(bench: Bench) -> None:
+    """It opens, but may not write: the old one stays in use, and it is told what is missing. Once
+    it may, the agent's folder is there before anybody needs it."""
+    bench.server.passwords.add("new")
+    bench.server.refused = "create"
+    bench.renewal.want(settings("new"))
+    await asyncio.sleep(600)
+    assert await bench.used() == "old"
+    found = bench.condition()
+    assert found is not None
+    assert "can't write a probe file: no right to create" in found.message
+    assert bench.server.made["new"].operations[-1] == "close"
+    bench.server.refused = ""
+    await asyncio.sleep(31)
+    assert CONTROL in bench.server.made["new"].storage.folders
+    assert await bench.used() == "new"
+
+
+async def test_what_is_found_out_about_conditions_is_told(bench: Bench) -> None:
+    """A store that ignores them is shown as degraded, and no longer once it is exchanged."""
+    bench.server.passwords.update({"careless", "new"})
+    bench.server.careless.add("careless")
+    bench.renewal.want(settings("careless"))
+    await asyncio.sleep(1)
+    found = bench.condition("runtime-repository")
+    assert found is not None
+    assert found.level is Level.TROUBLE
+    assert "ignores conditional writes" in found.message
+    assert not bench.handle.conditional_writes
+    bench.renewal.want(settings("new"))
+    await asyncio.sleep(1)
+    assert bench.condition("runtime-repository") == Condition("runtime-repository", Level.OK)
+    assert bench.handle.conditional_writes
+
+
+async def test_who_lives_there_says_when_to_move(bench: Bench) -> None:
+    """The secret leads elsewhere: the old place is in use until then, and closed afterwards."""
+    bench.server.passwords.add("new")
+    bench.tenant.is_everywhere = False
+    bench.renewal.want(settings("new"))
+    await asyncio.sleep(600)
+    assert await bench.used() == "old"
+    assert bench.renewal.used == settings("old")
+    bench.tenant.may_move.set()
+    await asyncio.sleep(1)
+    assert await bench.used() == "new"
+    assert bench.renewal.used == settings("new")
+    assert "close" in bench.server.made["old"].operations
+    assert "close" not in bench.server.made["new"].operations
+
+
+async def test_an_end_before_the_move_closes_what_was_not_used(bench: Bench) -> None:
+    """The new connection is closed, the old one is left to its user."""
+    bench.server.passwords.add("new")
+    bench.tenant.is_everywhere = False
+    bench.renewal.want(settings("new"))
+    await asyncio.sleep(10)
+    await bench.renewal.close()
+    assert bench.server.made["new"].operations[-1] == "close"
+    assert "close" not in bench.server.made["old"].operations

@@ -128,7 +128,7 @@ async def test_refusals_do_not_open_the_circuit() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_rotated_connector_is_closed_after_its_last_operation() -> None:
+async def test_an_exchanged_connector_is_idle_after_its_last_operation() -> None:
     """New calls use the new connector at once; the old one finishes what it has begun."""
     old, new = MemoryRepository(), MemoryRepository()
     gate = asyncio.Event()
@@ -144,27 +144,28 @@ async def test_a_rotated_connector_is_closed_after_its_last_operation() -> None:
     handle = Handle("rotating", old)
     before = asyncio.create_task(handle.read("a"))
     await asyncio.sleep(0)
-    rotation = asyncio.create_task(handle.rotate(new))
+    retired = handle.exchange(new, conditional_writes=False)
+    waiting = asyncio.create_task(retired.idle())
     await asyncio.sleep(1)
     assert (await handle.read("a")).data == b"new"
-    assert "close" not in old.operations
+    assert not handle.conditional_writes
+    assert not waiting.done()
     gate.set()
     assert (await before).data == b"old"
-    await rotation
+    await waiting
+    await retired.close()
     assert "close" in old.operations
     assert "close" not in new.operations
 
 
-async def test_a_connector_that_does_not_open_is_not_taken() -> None:
-    """Wrong new credentials leave the old ones in use."""
+async def test_what_was_exchanged_can_still_be_asked() -> None:
+    """Until it is closed: with its own circuit and what is known of its conditions."""
     old, new = MemoryRepository(), MemoryRepository()
-    new.before = down
-    handle = Handle("failing rotation", old)
-    with pytest.raises(Unavailable):
-        await handle.rotate(new)
-    assert "close" in new.operations
-    await handle.create("a", b"")
-    assert "close" not in old.operations
+    await old.create("a", b"old")
+    handle = Handle("left", old)
+    retired = handle.exchange(new, conditional_writes=False)
+    assert (await retired.read("a")).data == b"old"
+    assert retired.conditional_writes
 
 
 async def _one(piece: bytes) -> AsyncIterator[bytes]:
@@ -188,18 +189,17 @@ async def test_transfers_in_pieces_pass_through_and_are_counted() -> None:
 
 
 async def test_an_open_download_keeps_its_connector() -> None:
-    """A rotated connector is closed only after the last piece was read."""
+    """An exchanged connector is idle only after the last piece was read."""
     old, new = MemoryRepository(), MemoryRepository()
     await old.create("a", b"abc")
     handle = Handle("rotated while reading", old)
     async with handle.download("a") as found:
-        rotation = asyncio.create_task(handle.rotate(new))
+        waiting = asyncio.create_task(handle.exchange(new, conditional_writes=True).idle())
         for _ in range(5):
             await asyncio.sleep(0)
-        assert "close" not in old.operations
+        assert not waiting.done()
         assert [piece async for piece in found.chunks] == [b"abc"]
-    await rotation
-    assert "close" in old.operations
+    await waiting
 
 
 @pytest.mark.looptime

@@ -212,7 +212,7 @@ async def test_another_owner_is_noticed_where_conditions_are_ignored() -> None:
             MemoryRepository(storage, conditional=False),
             name,
             f"pod of {name}",
-            trusting=False,
+            trusting=lambda: False,
             clock=loop.time,
         )
         for name in ("first", "second")
@@ -229,3 +229,46 @@ async def test_another_owner_is_noticed_where_conditions_are_ignored() -> None:
             await first.release()
             await asyncio.sleep(20)
             assert second.may_write()
+
+
+async def test_a_lease_is_known_by_what_lies_there() -> None:
+    """By whatever name a repository leads there; one without a lease, or with another, is another
+    place, also if the owner there bears our identity."""
+    storage = Storage()
+    lease, _, health = lease_on(storage)
+    elsewhere, _, health_2 = lease_on(Storage())
+    async with running(lease, health), running(elsewhere, health_2):
+        await lease.owned()
+        await elsewhere.owned()
+        for _ in range(30):
+            assert await lease.knows(MemoryRepository(storage))
+            assert not await elsewhere.knows(MemoryRepository(storage))
+            await asyncio.sleep(3)
+        assert not await lease.knows(MemoryRepository())
+
+
+async def test_a_lease_that_is_renewed_while_it_is_looked_at_is_known() -> None:
+    """The answer tells of the version before, or of the one that is just being written."""
+    storage = Storage()
+    lease, repository, health = lease_on(storage)
+    slow = MemoryRepository(storage)
+    read, replace = slow.read, repository.replace
+
+    async def slow_read(path: str) -> object:
+        await asyncio.sleep(4)
+        content = await read(path)
+        await asyncio.sleep(4)
+        return content
+
+    async def slow_replace(*arguments: object) -> object:
+        token = await replace(*arguments)  # type: ignore[arg-type]
+        await asyncio.sleep(2)
+        return token
+
+    slow.read = slow_read  # type: ignore[method-assign, assignment]
+    repository.replace = slow_replace  # type: ignore[method-assign, assignment]
+    async with running(lease, health):
+        await lease.owned()
+        for _ in range(30):
+            assert await lease.knows(slow)
+            await asyncio.sleep(1.7)  # another moment of the renewals each time

@@ -278,3 +278,17 @@ def test_only_an_owner_has_something_to_give_back() -> None:
     assert write is not None
     assert (write.record.owner, write.record.epoch) == (None, 1)
     assert isinstance(owning().seen, Seen)
+
+
+def test_our_version_under_another_token_is_renewed_by_that_token() -> None:
+    """One file has another token on another way to it: the lease is ours all the same, and is not
+    renewed by the old token for ever, in vain."""
+    state = State("me", "pod", TTL).looked(None, None, 0)
+    write = state.action(0, "first")
+    assert isinstance(write, Write)
+    state = state.sending(write, 0).written(write, Token("one way")).unclear()
+    state = state.looked(write.record, Token("another way"), 10)
+    renewal = state.action(10, "second")
+    assert isinstance(renewal, Write)
+    assert renewal.token == Token("another way")
+    assert state.may_write(10)
