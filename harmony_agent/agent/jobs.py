@@ -14,7 +14,7 @@ from harmony_agent.lifecycle.exit import announce_exit, withdraw_exit
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.lifecycle.signals import ExitSignal, SignalDirectory
 from harmony_agent.settings.model import Settings
-from harmony_agent.sync.desk import ConflictDesk
+from harmony_agent.sync.conflicts.desk import ConflictDesk
 
 __all__ = ["Jobs"]
 

@@ -22,7 +22,7 @@ from harmony_agent.repositories.layout import prepare_configuration, prepare_run
 from harmony_agent.repositories.lease import Lease
 from harmony_agent.settings import model
 from harmony_agent.sync.configuration import ConfigurationSync
-from harmony_agent.sync.desk import ConflictDesk
+from harmony_agent.sync.conflicts.desk import ConflictDesk
 from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.runtime import RuntimeMirror
 

@@ -22,11 +22,11 @@ class _Kind:
 
 
 _KINDS: Final = {
-    "file": _Kind("file", "FileConnector"),
-    "smb": _Kind("smb", "SmbConnector", ("smbclient",)),
-    "s3": _Kind("s3", "S3Connector"),
-    "azureblob": _Kind("azureblob", "AzureBlobConnector", ("azure.identity",)),
-    "gcpbucket": _Kind("gcpbucket", "GcpBucketConnector", ("google.auth",)),
+    "file": _Kind("file.connector", "FileConnector"),
+    "smb": _Kind("smb.connector", "SmbConnector", ("smbclient",)),
+    "s3": _Kind("objects.s3", "S3Connector"),
+    "azureblob": _Kind("objects.azureblob", "AzureBlobConnector", ("azure.identity",)),
+    "gcpbucket": _Kind("objects.gcpbucket", "GcpBucketConnector", ("google.auth",)),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from harmony_agent.core.database import Database, transaction
 from harmony_agent.core.errors import Unavailable
 from harmony_agent.core.threads import Workers
-from harmony_agent.sync.states import BaseRow
+from harmony_agent.sync.decisions.states import BaseRow
 
 __all__ = ["Base"]
 

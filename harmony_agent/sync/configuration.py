@@ -16,15 +16,10 @@ from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import repository_id
 from harmony_agent.settings.model import SyncSettings
-from harmony_agent.sync import paths
-from harmony_agent.sync.bulletin import Bulletin
-from harmony_agent.sync.conflicts import ConflictStore
-from harmony_agent.sync.desk import ConflictDesk
-from harmony_agent.sync.engine import Limits, Report
-from harmony_agent.sync.housekeeping import Chore, keep_house
-from harmony_agent.sync.job import SyncJob
-from harmony_agent.sync.keeper import Timing
-from harmony_agent.sync.policies import (
+from harmony_agent.sync.conflicts.desk import ConflictDesk
+from harmony_agent.sync.conflicts.store import ConflictStore
+from harmony_agent.sync.decisions import paths
+from harmony_agent.sync.decisions.policies import (
     FIRST_NODE,
     FOUNDING,
     JOINING,
@@ -33,7 +28,12 @@ from harmony_agent.sync.policies import (
     Act,
     Policy,
 )
-from harmony_agent.sync.scan import CAREFUL, UNUSED_HOME
+from harmony_agent.sync.engine import Limits, Report
+from harmony_agent.sync.home.scan import CAREFUL, UNUSED_HOME
+from harmony_agent.sync.housekeeping import Chore, keep_house
+from harmony_agent.sync.job import SyncJob
+from harmony_agent.sync.keeper import Timing
+from harmony_agent.sync.markers.bulletin import Bulletin
 from harmony_agent.sync.side import REAL_TOOLS, Character, Places, Side, Tools
 
 __all__ = ["ConfigurationSync"]

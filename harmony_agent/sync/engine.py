@@ -11,21 +11,28 @@ from harmony_agent.core.errors import AgentError, OutcomeUnknown
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.sync import metrics
-from harmony_agent.sync.absences import Absences
-from harmony_agent.sync.apply import Applier
+from harmony_agent.sync.applying.apply import Applier
+from harmony_agent.sync.applying.outcome import Doubt, Outcome
+from harmony_agent.sync.applying.transfers import Transfers
 from harmony_agent.sync.base import Base
-from harmony_agent.sync.conflicts import ConflictStore
-from harmony_agent.sync.files import HomeFiles
-from harmony_agent.sync.ledger import Ledger
-from harmony_agent.sync.mark import HomeMark
-from harmony_agent.sync.outcome import Doubt, Outcome
-from harmony_agent.sync.paths import Ownership, name_problem, twins
-from harmony_agent.sync.plan import Action, Circumstances, Plan, first_of, in_order, make_plan
-from harmony_agent.sync.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy
+from harmony_agent.sync.conflicts.store import ConflictStore
+from harmony_agent.sync.decisions.absences import Absences
+from harmony_agent.sync.decisions.ledger import Ledger
+from harmony_agent.sync.decisions.paths import Ownership, name_problem, twins
+from harmony_agent.sync.decisions.plan import (
+    Action,
+    Circumstances,
+    Plan,
+    first_of,
+    in_order,
+    make_plan,
+)
+from harmony_agent.sync.decisions.policies import DELETING_ACTS, REMOTE_ACTS, Act, Policy
+from harmony_agent.sync.decisions.states import LocalFile, RemoteFile
+from harmony_agent.sync.home.files import HomeFiles
+from harmony_agent.sync.home.mark import HomeMark
+from harmony_agent.sync.home.scan import Care, Look, Scanner
 from harmony_agent.sync.progress import Progress
-from harmony_agent.sync.scan import Care, Look, Scanner
-from harmony_agent.sync.states import LocalFile
-from harmony_agent.sync.transfers import Transfers
 
 __all__ = ["Engine", "Limits", "Listing", "Report"]
 
@@ -203,8 +210,9 @@ class Engine:
             entries = await asyncio.gather(*(self._repository.stat(path) for path in batch))
             rows = await self._base.under(set(batch))
             for path, entry in zip(batch, entries, strict=True):
-                self._ledger.saw_remote(path, entry, rows.get(path))
-                if entry is not None:
+                remote = None if entry is None else RemoteFile(entry.token, entry.size)
+                self._ledger.saw_remote(path, remote, rows.get(path))
+                if remote is not None:
                     self._absences.found(path)
                 elif named[path]:
                     self._absences.confirmed(path, self._clock())

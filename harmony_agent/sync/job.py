@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
+from harmony_agent.sync.decisions.policies import Policy
 from harmony_agent.sync.housekeeping import Chore, Sightings, keep_house, purge_folder
-from harmony_agent.sync.policies import Policy
 from harmony_agent.sync.side import Places, Side
 
 __all__ = ["SyncJob"]

@@ -14,14 +14,14 @@ from typing import Any, Final
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.sync.bulletin import Bulletin
+from harmony_agent.sync.decisions.policies import Policy
 from harmony_agent.sync.engine import Engine, Report
 from harmony_agent.sync.errands import Retry
+from harmony_agent.sync.home.scan import CAREFUL, FINAL, Care
+from harmony_agent.sync.home.watch import Hints, HintSource
 from harmony_agent.sync.lookout import Lookout
-from harmony_agent.sync.policies import Policy
-from harmony_agent.sync.scan import CAREFUL, FINAL, Care
+from harmony_agent.sync.markers.bulletin import Bulletin
 from harmony_agent.sync.status import Status, as_json, shown
-from harmony_agent.sync.watch import Hints, HintSource
 
 __all__ = ["Keeper", "Timing", "round_size"]
 

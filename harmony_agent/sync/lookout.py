@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from harmony_agent.core.errors import AgentError, Unavailable
-from harmony_agent.sync.bulletin import Bulletin
 from harmony_agent.sync.engine import Engine, Listing
 from harmony_agent.sync.errands import Errand, Retry
+from harmony_agent.sync.markers.bulletin import Bulletin
 
 __all__ = ["Lookout"]
 

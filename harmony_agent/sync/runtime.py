@@ -14,13 +14,13 @@ from typing import Final
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.settings.model import SyncSettings
-from harmony_agent.sync import paths
+from harmony_agent.sync.decisions import paths
+from harmony_agent.sync.decisions.policies import MIRROR, RECLAIM, RESTORE, Act
 from harmony_agent.sync.engine import Limits
+from harmony_agent.sync.home.scan import CAREFUL, UNUSED_HOME
 from harmony_agent.sync.housekeeping import Chore, Sightings, purge_set_aside
 from harmony_agent.sync.job import SyncJob
 from harmony_agent.sync.keeper import Timing
-from harmony_agent.sync.policies import MIRROR, RECLAIM, RESTORE, Act
-from harmony_agent.sync.scan import CAREFUL, UNUSED_HOME
 from harmony_agent.sync.side import REAL_TOOLS, Character, Places, Side, Tools
 
 __all__ = ["RuntimeMirror"]

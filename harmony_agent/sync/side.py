@@ -12,21 +12,21 @@ from harmony_agent.core.errors import AgentError, Unavailable, Unsupported
 from harmony_agent.core.threads import Workers
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.repositories.interface import Repository
+from harmony_agent.sync.applying.transfers import Transfers
 from harmony_agent.sync.base import Base
-from harmony_agent.sync.bulletin import Bulletin
-from harmony_agent.sync.conflicts import ConflictStore
+from harmony_agent.sync.conflicts.store import ConflictStore
+from harmony_agent.sync.decisions.paths import Ownership
+from harmony_agent.sync.decisions.policies import Act, Policy
 from harmony_agent.sync.engine import Engine, Limits, Report
-from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.home.files import HomeFiles
+from harmony_agent.sync.home.mark import HomeMark
+from harmony_agent.sync.home.scan import Care, Scanner
+from harmony_agent.sync.home.settling import Settling
+from harmony_agent.sync.home.watch import HintSource, Watcher
 from harmony_agent.sync.keeper import Keeper, Timing
-from harmony_agent.sync.mark import HomeMark
-from harmony_agent.sync.paths import Ownership
-from harmony_agent.sync.policies import Act, Policy
+from harmony_agent.sync.markers.bulletin import Bulletin
 from harmony_agent.sync.progress import Progress
-from harmony_agent.sync.scan import Care, Scanner
-from harmony_agent.sync.settling import Settling
 from harmony_agent.sync.status import Status
-from harmony_agent.sync.transfers import Transfers
-from harmony_agent.sync.watch import HintSource, Watcher
 
 __all__ = ["REAL_TOOLS", "Character", "Places", "Side", "Start", "Tools"]
 

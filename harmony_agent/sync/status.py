@@ -9,8 +9,8 @@ from typing import Any, Final
 from harmony_agent.core.errors import AgentError
 from harmony_agent.lifecycle.health import Health
 from harmony_agent.sync import metrics
+from harmony_agent.sync.decisions.policies import Verdict
 from harmony_agent.sync.engine import Report
-from harmony_agent.sync.policies import Verdict
 from harmony_agent.sync.progress import Progress
 
 __all__ = ["Status", "as_json", "shown"]

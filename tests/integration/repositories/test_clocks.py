@@ -15,8 +15,8 @@ from fixtures.servers.azurite import Azurite
 from fixtures.servers.gcs import Gcs
 from fixtures.servers.seaweedfs import SeaweedFs
 from harmony_agent.core.errors import Refused
-from harmony_agent.repositories import azure_token, server_clock
 from harmony_agent.repositories.connect import connect
+from harmony_agent.repositories.objects import azure_token, server_clock
 from harmony_agent.settings import model
 from tests.integration.repositories.backends import azure_settings, gcs_settings, s3_settings
 from tests.integration.repositories.scripted import answer, request, scripted

@@ -16,8 +16,9 @@ import pytest
 from harmony_agent.core.durable import TEMPORARY_PREFIX
 from harmony_agent.core.errors import PreconditionFailed, Refused, Unavailable, Unsupported
 from harmony_agent.core.open_folders import OpenFolders
-from harmony_agent.repositories import file_lock, mounted_folder
 from harmony_agent.repositories.connect import connect
+from harmony_agent.repositories.file import lock as file_lock
+from harmony_agent.repositories.file import mounted_folder
 from harmony_agent.repositories.folders import LOCK_FILE
 from harmony_agent.repositories.interface import Repository, Token
 from harmony_agent.settings import model
@@ -61,7 +62,7 @@ async def test_an_edit_in_the_moment_of_a_write_is_another_version(
             with target.open("r+b") as file:
                 file.write(b"edited")
 
-    monkeypatch.setattr("harmony_agent.repositories.file.sync_directory", edited)
+    monkeypatch.setattr("harmony_agent.repositories.file.connector.sync_directory", edited)
     monkeypatch.setattr(OpenFolders, "sync", edited)
     token: object
     if how == "create":

@@ -8,7 +8,7 @@ import pytest
 from harmony_agent.core.errors import Unsupported
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import CONTROL, prepare_configuration
-from harmony_agent.repositories.smb_connection import SmbConnection
+from harmony_agent.repositories.smb.connection import SmbConnection
 from tests.integration.repositories.conftest import make_backend
 from tests.integration.repositories.test_failures import opened
 

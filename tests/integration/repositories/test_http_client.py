@@ -13,10 +13,10 @@ import pytest
 
 from fixtures.tls import TestAuthority
 from harmony_agent.core.tls import client_context
-from harmony_agent.repositories.http_answer import NotHttp
-from harmony_agent.repositories.http_client import HttpClient, Unreached
-from harmony_agent.repositories.http_connection import PIECE, Stream
-from harmony_agent.repositories.http_proxy import ProxyError
+from harmony_agent.repositories.http.answer import NotHttp
+from harmony_agent.repositories.http.client import HttpClient, Unreached
+from harmony_agent.repositories.http.connection import PIECE, Stream
+from harmony_agent.repositories.http.proxy import ProxyError
 from harmony_agent.repositories.limits import PARALLEL
 from tests.integration.repositories.scripted import answer, request, scripted
 
@@ -332,7 +332,7 @@ async def test_an_unresponsive_address_is_given_up(monkeypatch: pytest.MonkeyPat
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
-    monkeypatch.setattr("harmony_agent.repositories.http_client.CONNECT", 0.05)
+    monkeypatch.setattr("harmony_agent.repositories.http.client.CONNECT", 0.05)
     with client_of("http://192.0.2.1") as client, pytest.raises(Unreached, match=r"0\.05 s"):
         await client.ask("GET", "/", {})
 

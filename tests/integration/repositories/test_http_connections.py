@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 
 from harmony_agent.core.tls import client_context
-from harmony_agent.repositories.http_client import HttpClient
-from harmony_agent.repositories.http_connection import PIECE, Stream
-from harmony_agent.repositories.http_proxy import ProxyError
+from harmony_agent.repositories.http.client import HttpClient
+from harmony_agent.repositories.http.connection import PIECE, Stream
+from harmony_agent.repositories.http.proxy import ProxyError
 from tests.integration.repositories.scripted import answer, request, scripted
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,7 @@ import pytest
 from smbprotocol.exceptions import SMBException
 from smbprotocol.transport import Tcp
 
-from harmony_agent.repositories.smb_transport import LoopTransport
+from harmony_agent.repositories.smb.transport import LoopTransport
 
 pytestmark = pytest.mark.server
 

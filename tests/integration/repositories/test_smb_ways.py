@@ -13,9 +13,9 @@ from fixtures.wire import Wire
 from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.repositories.connect import connect
 from harmony_agent.repositories.interface import Repository, Token
-from harmony_agent.repositories.smb_blocking import BlockingSmb
-from harmony_agent.repositories.smb_connection import SmbConnection
-from harmony_agent.repositories.smb_small import give_back, lock
+from harmony_agent.repositories.smb.blocking import BlockingSmb
+from harmony_agent.repositories.smb.connection import SmbConnection
+from harmony_agent.repositories.smb.small import give_back, lock
 from tests.integration.repositories.backends import smb_settings
 from tests.integration.repositories.test_failures import opened
 

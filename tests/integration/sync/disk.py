@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from harmony_agent.core.durable import is_temporary
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.repositories.file import FileConnector
+from harmony_agent.repositories.file.connector import FileConnector
 from harmony_agent.repositories.layout import prepare_configuration, prepare_runtime
 from harmony_agent.settings.model import FileRepository, SyncSettings
 from harmony_agent.sync.configuration import ConfigurationSync

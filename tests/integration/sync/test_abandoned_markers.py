@@ -7,7 +7,7 @@ import pytest
 
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import MARKERS
-from harmony_agent.sync.bulletin import Bulletin
+from harmony_agent.sync.markers.bulletin import Bulletin
 from tests.integration.repositories.backends import Backend
 from tests.integration.repositories.conftest import make_backend
 

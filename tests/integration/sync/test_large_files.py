@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_agent.sync.streams import content_hash
+from harmony_agent.sync.home.streams import content_hash
 from tests.integration.sync.conftest import MakeNodes
 from tests.integration.sync.node import configured, mirrored
 

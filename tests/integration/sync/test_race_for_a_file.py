@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harmony_agent.core.errors import AgentError
-from harmony_agent.sync.files import HomeFiles
+from harmony_agent.sync.home.files import HomeFiles
 from tests.integration.sync.world import take_place
 from tests.unit.sync.homes import exchange
 

@@ -12,7 +12,7 @@ import pytest
 from watchdog.observers.inotify_c import InotifyFD
 
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.sync.watch import Hints, Watcher
+from harmony_agent.sync.home.watch import Hints, Watcher
 from tests.integration.sync.disk import Disk, eventually, running, runtime
 
 

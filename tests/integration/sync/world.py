@@ -20,7 +20,7 @@ from harmony_agent.core.errors import Absent, AgentError, OutcomeUnknown
 from harmony_agent.core.exchange import exchange
 from harmony_agent.repositories.interface import Repository
 from harmony_agent.repositories.layout import CONFLICTS, CONTROL
-from harmony_agent.sync.custody import name_of_held
+from harmony_agent.sync.home.custody import name_of_held
 from tests.integration.sync.node import Node
 
 __all__ = ["World", "stored", "take_place"]

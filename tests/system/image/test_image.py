@@ -127,7 +127,7 @@ for path in pathlib.Path(models.__file__).parent.glob("*.py"):
     [
         DATADOG,
         "import smbclient, google.auth, splunklib.client",
-        "import harmony_agent.repositories.azure_token",
+        "import harmony_agent.repositories.objects.azure_token",
         "import harmony_agent.logs.systems.datadog_sdk",
         "from harmony_agent.repositories import azureblob, file, gcpbucket, s3, smb",
         "import zoneinfo; zoneinfo.ZoneInfo('America/New_York')",

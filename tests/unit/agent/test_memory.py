@@ -30,7 +30,7 @@ _NEVER = (
     "smbprotocol", "spnego", "splunklib",
     "email._header_value_parser", "smtplib", "xml.etree", "unittest", "doctest", "pdb",
     "harmony_agent.agent.checks", "harmony_agent.license.message", "harmony_agent.license.smtp",
-    "harmony_agent.repositories.http_client",
+    "harmony_agent.repositories.http.client",
 )  # fmt: skip
 _NOT_FOR_A_QUESTION = (
     *_NEVER,

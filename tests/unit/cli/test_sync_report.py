@@ -3,7 +3,7 @@
 from typing import Any
 
 from harmony_agent.cli.sync_report import report_lines
-from harmony_agent.sync.policies import Act
+from harmony_agent.sync.decisions.policies import Act
 
 _NOTHING: dict[str, Any] = {"held": {}, "waiting": [], "unconfirmed": [], "failed": {}}
 

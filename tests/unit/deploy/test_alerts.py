@@ -11,7 +11,7 @@ import yaml
 
 from harmony_agent.license.machine import State
 from harmony_agent.lifecycle.health import Health
-from harmony_agent.sync.policies import Act
+from harmony_agent.sync.decisions.policies import Act
 from harmony_agent.web.metrics import Exposition
 
 ROOT = Path(__file__).parents[3]

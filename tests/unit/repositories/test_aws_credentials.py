@@ -11,8 +11,8 @@ import pytest
 
 from harmony_agent.core.errors import Refused, Unavailable
 from harmony_agent.core.tls import client_context
-from harmony_agent.repositories.aws_credentials import AwsCredentials
-from harmony_agent.repositories.sigv4 import AwsKeys
+from harmony_agent.repositories.objects.aws_credentials import AwsCredentials
+from harmony_agent.repositories.objects.sigv4 import AwsKeys
 
 _NOW = datetime(2026, 11, 21, 8, tzinfo=UTC).timestamp()
 

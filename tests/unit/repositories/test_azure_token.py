@@ -8,8 +8,8 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
 
 from harmony_agent.core.errors import Refused, Unavailable
-from harmony_agent.repositories import azure_token
-from harmony_agent.repositories.azure_token import AzureToken
+from harmony_agent.repositories.objects import azure_token
+from harmony_agent.repositories.objects.azure_token import AzureToken
 
 
 class Identity:

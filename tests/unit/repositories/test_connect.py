@@ -13,7 +13,7 @@ from harmony_agent.repositories.connect import connect, missing_extra
 from harmony_agent.settings import model
 from harmony_agent.settings.secret import SecretStr
 
-_SDKS = ("azure.identity", "google.auth", "smbclient", "harmony_agent.repositories.http_client")
+_SDKS = ("azure.identity", "google.auth", "smbclient", "harmony_agent.repositories.http.client")
 
 
 def test_a_file_repository_imports_no_sdk() -> None:

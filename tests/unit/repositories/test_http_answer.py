@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_agent.repositories.http_answer import HEAD_LIMIT, AnswerParser, Head, NotHttp
+from harmony_agent.repositories.http.answer import HEAD_LIMIT, AnswerParser, Head, NotHttp
 
 _NAMES = st.sampled_from(["etag", "ETag", "x-a", "X-Amz-Request-Id", "date", "server"])
 _VALUES = st.text(

@@ -5,15 +5,15 @@ import ssl
 import pytest
 
 from harmony_agent.core.errors import OutcomeUnknown, Refused, Unavailable
-from harmony_agent.repositories.http_answer import Head, NotHttp
-from harmony_agent.repositories.http_client import Unreached
-from harmony_agent.repositories.http_errors import (
+from harmony_agent.repositories.http.answer import Head, NotHttp
+from harmony_agent.repositories.http.client import Unreached
+from harmony_agent.repositories.http.errors import (
     Denied,
     exchange_error,
     redirect_error,
     retry_after,
 )
-from harmony_agent.repositories.http_proxy import ProxyError
+from harmony_agent.repositories.http.proxy import ProxyError
 
 
 @pytest.mark.parametrize(

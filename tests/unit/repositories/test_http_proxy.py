@@ -3,7 +3,7 @@
 import pytest
 
 from harmony_agent.core.errors import Refused
-from harmony_agent.repositories.http_proxy import Proxy, proxy_for
+from harmony_agent.repositories.http.proxy import Proxy, proxy_for
 
 
 @pytest.fixture(autouse=True)

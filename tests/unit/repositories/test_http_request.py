@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Refused
-from harmony_agent.repositories.http_request import quoted, request_head
+from harmony_agent.repositories.http.request import quoted, request_head
 
 
 def test_a_head_is_written_as_it_is_sent() -> None:

@@ -18,10 +18,10 @@ from harmony_agent.core.errors import (
     Unavailable,
     Unsupported,
 )
-from harmony_agent.repositories.http_connection import Beat, Stream
+from harmony_agent.repositories.http.connection import Beat, Stream
 from harmony_agent.repositories.interface import Content, Download, Entry, Token
 from harmony_agent.repositories.names import check_path
-from harmony_agent.repositories.objects import ObjectRepository
+from harmony_agent.repositories.objects.repository import ObjectRepository
 
 
 class Fake(ObjectRepository):

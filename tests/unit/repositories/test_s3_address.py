@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harmony_agent.repositories.s3 import address
+from harmony_agent.repositories.objects.s3 import address
 from harmony_agent.settings.model import S3Repository
 from harmony_agent.settings.properties import build
 

@@ -5,8 +5,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from harmony_agent.repositories.http_answer import Head
-from harmony_agent.repositories.server_clock import ServerClock
+from harmony_agent.repositories.http.answer import Head
+from harmony_agent.repositories.objects.server_clock import ServerClock
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 
-from harmony_agent.repositories.azure_key import shared_key
-from harmony_agent.repositories.http_request import quoted
-from harmony_agent.repositories.sigv4 import AwsKeys, query_of, signed
+from harmony_agent.repositories.http.request import quoted
+from harmony_agent.repositories.objects.azure_key import shared_key
+from harmony_agent.repositories.objects.sigv4 import AwsKeys, query_of, signed
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _KEY, _SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

@@ -10,8 +10,8 @@ from smbprotocol import Dialects
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException
 from smbprotocol.header import NtStatus
 
-from harmony_agent.repositories import smb_messages as messages
-from harmony_agent.repositories.smb_calls import Calls
+from harmony_agent.repositories.smb import messages
+from harmony_agent.repositories.smb.calls import Calls
 from tests.unit.repositories.smb_session import Protection, Wireless, tree
 
 PLAIN = Protection(Dialects.SMB_3_1_1, is_signed=False)

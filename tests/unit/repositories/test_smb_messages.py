@@ -33,8 +33,8 @@ from smbprotocol.open import (
     SMB2WriteResponse,
 )
 
-from harmony_agent.repositories import smb_messages as messages
-from harmony_agent.repositories.smb_messages import Answer, Attributes, Listed, Opened, Request
+from harmony_agent.repositories.smb import messages
+from harmony_agent.repositories.smb.messages import Answer, Attributes, Listed, Opened, Request
 from tests.unit.repositories.smb_session import SESSION, TREE, Protection, tree
 
 _PLAIN = Protection(Dialects.SMB_2_1_0, is_signed=False)

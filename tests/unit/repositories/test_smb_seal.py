@@ -6,9 +6,9 @@ from smbprotocol.exceptions import SMBException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags, SMB2HeaderResponse
 from smbprotocol.open import Open
 
-from harmony_agent.repositories import smb_messages as messages
-from harmony_agent.repositories.smb_messages import packed
-from harmony_agent.repositories.smb_seal import Seal
+from harmony_agent.repositories.smb import messages
+from harmony_agent.repositories.smb.messages import packed
+from harmony_agent.repositories.smb.seal import Seal
 from tests.unit.repositories.smb_session import PROTECTIONS, SESSION, TREE, Protection, tree
 
 ENCRYPTED = [known for known in PROTECTIONS if known.cipher]

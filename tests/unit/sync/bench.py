@@ -12,9 +12,9 @@ from harmony_agent.core.threads import Workers
 from harmony_agent.lifecycle.health import Condition, Health
 from harmony_agent.settings.model import SyncSettings
 from harmony_agent.sync.configuration import ConfigurationSync
+from harmony_agent.sync.home.watch import Hints
 from harmony_agent.sync.runtime import RuntimeMirror
 from harmony_agent.sync.side import Tools
-from harmony_agent.sync.watch import Hints
 from tests.unit.sync.memory_repository import MemoryRepository
 
 __all__ = ["Bench", "InlineWorkers", "ManualHints", "quick_folder", "running", "settled", "take_on"]

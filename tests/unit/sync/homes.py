@@ -1,7 +1,7 @@
 """What tests do with HomeFiles."""
 
-from harmony_agent.sync.files import HomeFiles, SmallArrival
-from harmony_agent.sync.states import LocalFile
+from harmony_agent.sync.decisions.states import LocalFile
+from harmony_agent.sync.home.files import HomeFiles, SmallArrival
 
 __all__ = ["exchange"]
 

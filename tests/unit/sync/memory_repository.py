@@ -14,7 +14,7 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.repositories.interface import Content, Download, Entry, Repository, Token
-from harmony_agent.sync.conflicts import Conflict
+from harmony_agent.sync.conflicts.store import Conflict
 
 __all__ = ["MemoryRepository"]
 

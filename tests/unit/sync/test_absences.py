@@ -1,6 +1,6 @@
 """When a file that the repository lacks is gone for certain."""
 
-from harmony_agent.sync.absences import Absences
+from harmony_agent.sync.decisions.absences import Absences
 
 
 def test_one_listing_is_no_proof() -> None:

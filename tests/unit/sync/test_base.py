@@ -14,7 +14,7 @@ from harmony_agent.core.errors import Unavailable
 from harmony_agent.core.threads import Workers
 from harmony_agent.repositories.interface import Token
 from harmony_agent.sync.base import Base
-from harmony_agent.sync.states import BaseRow
+from harmony_agent.sync.decisions.states import BaseRow
 
 
 def row(token: str = "t") -> BaseRow:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from harmony_agent.sync.budget import Budget
+from harmony_agent.sync.applying.budget import Budget
 
 
 @pytest.mark.looptime

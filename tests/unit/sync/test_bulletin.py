@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import AgentError, Unavailable
-from harmony_agent.sync.bulletin import Bulletin
-from harmony_agent.sync.markers import LARGEST_MARKER, Marker, News
+from harmony_agent.sync.markers.bulletin import Bulletin
+from harmony_agent.sync.markers.marker import LARGEST_MARKER, Marker, News
 from tests.unit.sync.memory_repository import MemoryRepository
 
 FOLDER = ".harmony-agent/markers"

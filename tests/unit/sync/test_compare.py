@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.repositories.interface import Token
-from harmony_agent.sync.compare import Decision, decide
-from harmony_agent.sync.states import (
+from harmony_agent.sync.decisions.compare import Decision, decide
+from harmony_agent.sync.decisions.states import (
     BaseRow,
     LocalFile,
     LocalState,

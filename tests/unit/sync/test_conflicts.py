@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Absent, PreconditionFailed, Refused
-from harmony_agent.sync.conflicts import Conflict, ConflictStore, the_one
-from harmony_agent.sync.paths import name_problem
-from harmony_agent.sync.states import digest
+from harmony_agent.sync.conflicts.store import Conflict, ConflictStore, the_one
+from harmony_agent.sync.decisions.paths import name_problem
+from harmony_agent.sync.decisions.states import digest
 from tests.unit.sync.memory_repository import MemoryRepository
 
 FOLDER = ".harmony-agent/conflicts"

@@ -8,10 +8,10 @@ import pytest
 from harmony_agent.core.errors import AgentError, OutcomeUnknown, Unavailable
 from harmony_agent.repositories.interface import Content
 from harmony_agent.repositories.token import Token
-from harmony_agent.sync.convoys import convoys
-from harmony_agent.sync.plan import Action, Case
-from harmony_agent.sync.policies import Act
-from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile
+from harmony_agent.sync.applying.convoys import convoys
+from harmony_agent.sync.decisions.plan import Action, Case
+from harmony_agent.sync.decisions.policies import Act
+from harmony_agent.sync.decisions.states import BaseRow, LocalFile, RemoteFile
 from tests.unit.sync.bench import Bench, running
 from tests.unit.sync.memory_repository import MemoryRepository
 

@@ -12,10 +12,10 @@ from harmony_agent.core.errors import (
     Unavailable,
 )
 from harmony_agent.repositories.interface import Content
-from harmony_agent.sync.course import Course
-from harmony_agent.sync.crossing import crossing
-from harmony_agent.sync.policies import Act
-from harmony_agent.sync.turns import GivenUpError, Turns
+from harmony_agent.sync.applying.course import Course
+from harmony_agent.sync.applying.crossing import crossing
+from harmony_agent.sync.applying.turns import GivenUpError, Turns
+from harmony_agent.sync.decisions.policies import Act
 from tests.unit.sync.memory_repository import MemoryRepository
 
 pytestmark = pytest.mark.looptime

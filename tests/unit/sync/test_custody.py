@@ -19,10 +19,10 @@ from harmony_agent.core import durable
 from harmony_agent.core.durable import is_temporary
 from harmony_agent.core.errors import AgentError
 from harmony_agent.core.exchange import exchange
-from harmony_agent.sync import custody
-from harmony_agent.sync.custody import held_name, is_known, name_of_held
-from harmony_agent.sync.files import HomeFiles, SmallArrival
-from harmony_agent.sync.states import LocalFile, digest
+from harmony_agent.sync.decisions.states import LocalFile, digest
+from harmony_agent.sync.home import custody
+from harmony_agent.sync.home.custody import held_name, is_known, name_of_held
+from harmony_agent.sync.home.files import HomeFiles, SmallArrival
 from tests.unit.sync import homes
 
 OLD, NEW = b"old", b"theirs"

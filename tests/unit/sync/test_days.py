@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Unavailable
-from harmony_agent.sync.bulletin import Bulletin
-from harmony_agent.sync.days import Days, abandoned
-from harmony_agent.sync.markers import Marker, News
+from harmony_agent.sync.markers.bulletin import Bulletin
+from harmony_agent.sync.markers.days import Days, abandoned
+from harmony_agent.sync.markers.marker import Marker, News
 from tests.unit.sync.memory_repository import MemoryRepository
 
 FOLDER = ".harmony-agent/markers"

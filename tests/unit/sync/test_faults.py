@@ -9,7 +9,7 @@ import pytest
 from harmony_agent.core.errors import Refused, Unsupported
 from harmony_agent.lifecycle.health import Level
 from harmony_agent.repositories.interface import Entry
-from harmony_agent.sync.states import digest
+from harmony_agent.sync.decisions.states import digest
 from tests.unit.sync.bench import Bench, running
 from tests.unit.sync.memory_repository import MemoryRepository
 

@@ -18,10 +18,10 @@ from harmony_agent.core.errors import (
     Unsupported,
 )
 from harmony_agent.core.open_folders import OpenFolders
-from harmony_agent.sync.files import HomeFiles
-from harmony_agent.sync.local_errors import local_errors
-from harmony_agent.sync.states import LocalFile, digest
-from harmony_agent.sync.streams import CHUNK
+from harmony_agent.sync.decisions.states import LocalFile, digest
+from harmony_agent.sync.home.files import HomeFiles
+from harmony_agent.sync.home.local_errors import local_errors
+from harmony_agent.sync.home.streams import CHUNK
 from tests.unit.sync.homes import exchange
 
 
@@ -144,7 +144,7 @@ def test_an_edit_in_the_moment_of_arrival_is_seen(
         with target.open("r+b") as file:
             file.write(b"edited by Harmony")
 
-    monkeypatch.setattr("harmony_agent.sync.custody.sync_directory", edited)
+    monkeypatch.setattr("harmony_agent.sync.home.custody.sync_directory", edited)
     monkeypatch.setattr(OpenFolders, "sync", edited)
     if how == "new":
         arrived = create(files, "a.xml", b"theirs")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_agent.sync.markers import LARGEST_MARKER, Marker, News, Place, news
+from harmony_agent.sync.markers.marker import LARGEST_MARKER, Marker, News, Place, news
 
 PATHS = st.text(min_size=1, max_size=12)
 WRITTEN = st.dictionaries(PATHS, st.booleans(), max_size=8)

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from harmony_agent.core.errors import AgentError, OutcomeUnknown, Refused, Unavailable
-from harmony_agent.sync.markers import Marker
-from harmony_agent.sync.own_marker import OwnMarker
+from harmony_agent.sync.markers.marker import Marker
+from harmony_agent.sync.markers.own_marker import OwnMarker
 from tests.unit.sync.memory_repository import MemoryRepository
 
 pytestmark = pytest.mark.looptime

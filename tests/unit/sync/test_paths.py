@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.core.errors import Refused
-from harmony_agent.sync import paths
+from harmony_agent.sync.decisions import paths
 
 CONFIGURATION = (
     "hosts/ACME AS2.xml",

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_agent.repositories.interface import Token
-from harmony_agent.sync import policies
-from harmony_agent.sync.compare import Decision
-from harmony_agent.sync.plan import (
+from harmony_agent.sync.decisions import policies
+from harmony_agent.sync.decisions.compare import Decision
+from harmony_agent.sync.decisions.plan import (
     Action,
     Case,
     Circumstances,
@@ -16,8 +16,8 @@ from harmony_agent.sync.plan import (
     in_order,
     make_plan,
 )
-from harmony_agent.sync.policies import Act, Policy
-from harmony_agent.sync.states import BaseRow, LocalFile, Obstacle, RemoteFile
+from harmony_agent.sync.decisions.policies import Act, Policy
+from harmony_agent.sync.decisions.states import BaseRow, LocalFile, Obstacle, RemoteFile
 
 A, B = "a" * 64, "b" * 64
 ALL = [

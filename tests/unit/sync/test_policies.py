@@ -3,9 +3,9 @@
 import pytest
 
 from harmony_agent.repositories.interface import Token
-from harmony_agent.sync.plan import Case, Circumstances, make_plan
-from harmony_agent.sync.policies import FOUNDING, JOINING, REJOINING, TWO_WAY, Act
-from harmony_agent.sync.states import BaseRow, LocalFile, RemoteFile
+from harmony_agent.sync.decisions.plan import Case, Circumstances, make_plan
+from harmony_agent.sync.decisions.policies import FOUNDING, JOINING, REJOINING, TWO_WAY, Act
+from harmony_agent.sync.decisions.states import BaseRow, LocalFile, RemoteFile
 
 # home, base, repository (None: not there) -> beside a running Harmony, and with the base lost
 BESIDE = [

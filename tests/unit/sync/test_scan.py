@@ -8,10 +8,10 @@ import pytest
 
 from harmony_agent.core.errors import AgentError
 from harmony_agent.repositories.interface import Token
-from harmony_agent.sync import paths
-from harmony_agent.sync.scan import CAREFUL, FINAL, UNUSED_HOME, Care, Look, Scanner
-from harmony_agent.sync.settling import Settling
-from harmony_agent.sync.states import BaseRow, LocalFile, LocalState, Obstacle, digest
+from harmony_agent.sync.decisions import paths
+from harmony_agent.sync.decisions.states import BaseRow, LocalFile, LocalState, Obstacle, digest
+from harmony_agent.sync.home.scan import CAREFUL, FINAL, UNUSED_HOME, Care, Look, Scanner
+from harmony_agent.sync.home.settling import Settling
 
 
 class Home:
@@ -144,7 +144,7 @@ def test_what_lies_behind_an_obstacle_is_not_deleted(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("harmony_agent.sync.scan.os.scandir", denied)
+    monkeypatch.setattr("harmony_agent.sync.home.scan.os.scandir", denied)
     found = home.look().differing
     assert found.keys() == {"certs/a", "data"}
     assert all(isinstance(state, Obstacle) and not state.passing for state in found.values())
@@ -208,7 +208,7 @@ def test_a_file_that_changes_while_it_is_read_is_still_being_written(
         home.write("certs/a", "after, and longer")
         return fstat(handle)
 
-    monkeypatch.setattr("harmony_agent.sync.scan.os.fstat", later)
+    monkeypatch.setattr("harmony_agent.sync.home.scan.os.fstat", later)
     state = home.look(care=FINAL).differing["certs/a"]
     assert isinstance(state, Obstacle) and state.passing
 

@@ -8,10 +8,10 @@ import pytest
 from harmony_agent.core.errors import Absent, AgentError, PreconditionFailed, Unavailable
 from harmony_agent.repositories.interface import Content
 from harmony_agent.repositories.token import Token
-from harmony_agent.sync.conflicts import ConflictStore
-from harmony_agent.sync.files import HomeFiles
-from harmony_agent.sync.states import LocalFile, RemoteFile, digest
-from harmony_agent.sync.transfers import Transfers, memory
+from harmony_agent.sync.applying.transfers import Transfers, memory
+from harmony_agent.sync.conflicts.store import ConflictStore
+from harmony_agent.sync.decisions.states import LocalFile, RemoteFile, digest
+from harmony_agent.sync.home.files import HomeFiles
 from tests.unit.sync.bench import InlineWorkers
 from tests.unit.sync.memory_repository import MemoryRepository
 

@@ -1,0 +1,1 @@
+"""A mounted folder as a repository."""

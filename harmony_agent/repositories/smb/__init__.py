@@ -1,0 +1,1 @@
+"""An SMB share as a repository."""

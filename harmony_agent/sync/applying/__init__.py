@@ -1,0 +1,1 @@
+"""Plans carried out, many files at once."""

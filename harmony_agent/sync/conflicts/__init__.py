@@ -1,0 +1,1 @@
+"""Versions that lost, and what a person does with them."""

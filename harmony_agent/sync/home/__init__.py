@@ -1,0 +1,1 @@
+"""Harmony's home: looked at, watched, read and changed."""

@@ -1,0 +1,1 @@
+"""Change markers: what each node tells the others."""
