@@ -1,11 +1,12 @@
-"""Several new files of one volume brought to the disk together: by one call where that is sound.
+"""Several new files brought to the disk together: by one call where that is sound.
 
 A disk syncs a volume in hardly more time than one file. But syncfs(2) waits for what everybody
 else wrote there too, network file systems need not pass it on to their server, and before Linux 5.8
 it does not tell of errors. So it is used on local file systems, with a kernel that tells, for many
-files; and where it takes long, every file is synced for itself for a while.
+files of one volume; and where it takes long, every file is synced for itself for a while.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -27,25 +28,34 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 class VolumeSync:
-    """Syncs files of one volume. May be used by several threads."""
+    """Syncs files, most of which lie on one volume. May be used by several threads."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds and never goes back."""
         self._clock = clock
         self._not_before = clock()
-        self._is_sound: bool | None = None  # to sync the volume as a whole; None: not known yet
+        self._is_sound: dict[int, bool] = {}  # by device: to sync the volume as a whole
 
     def sync(self, handles: Sequence[int]) -> list[OSError | None]:
         """Have these open files on the disk; in order, None or what hindered each."""
-        if len(handles) >= _MANY and self._clock() >= self._not_before:
-            if self._is_sound is None:
-                self._is_sound = _is_sound(os.fstat(handles[0]).st_dev)
-            if self._is_sound:
-                return [self._sync_volume(handles[0])] * len(handles)
+        if len(handles) >= _MANY and self._clock() >= self._not_before and self._are_one(handles):
+            return [self._sync_volume(handles[0])] * len(handles)
         for handle in handles:
             # The kernel begins to write; there will be less to wait for.
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         return [_failure(os.fsync, handle) for handle in handles]
+
+    def _are_one(self, handles: Sequence[int]) -> bool:
+        """Whether all lie on one volume, which may be synced as a whole. Others can be mounted
+        anywhere below a folder."""
+        try:
+            device, *others = {os.fstat(handle).st_dev for handle in handles}
+        except OSError:
+            return False
+        if device not in self._is_sound:
+            self._is_sound[device] = _is_sound(device)
+        return not others and self._is_sound[device]
 
     def _sync_volume(self, handle: int) -> OSError | None:
         began = self._clock()

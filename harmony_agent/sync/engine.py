@@ -64,7 +64,7 @@ class Limits:
 class Report:
     """What a pass came to: what was done and what failed by path, bytes moved to (`sent`) and
     from (`received`) the repository, the paths there that were or may have been `written` (True:
-    deleted), and the plan that is left."""
+    deleted), and the plan that is left. With `gave_up` so much failed that not all was tried."""
 
     plan: Plan
     done: dict[str, Act] = field(default_factory=dict)
@@ -72,6 +72,7 @@ class Report:
     written: dict[str, bool] = field(default_factory=dict)
     sent: int = 0
     received: int = 0
+    gave_up: bool = False
 
     @property
     def pending(self) -> set[str]:
@@ -299,6 +300,7 @@ class Engine:
             report.written.update(_written(group, outcome))
             await self._absorb(outcome, report, care)
             if outcome.gave_up:
+                report.gave_up = True
                 return False
         return True
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from harmony_agent.core.backoff import Backoff
 from harmony_agent.core.errors import AgentError, Refused, Unavailable
 from harmony_agent.lifecycle.health import Health
+from harmony_agent.sync.applying.turns import GivenUpError
 from harmony_agent.sync.decisions.policies import Policy
 from harmony_agent.sync.engine import Engine, Report
 from harmony_agent.sync.errands import Retry
@@ -270,6 +271,8 @@ class Keeper:
         if report.failures:
             worst = min(report.failures.values(), key=lambda error: isinstance(error, Refused))
             self._work_retry.failed(worst)
+        elif report.gave_up:
+            self._work_retry.failed(GivenUpError())
         elif not skipped:
             self._work_retry.succeeded()
         open_actions = {action.path for action in report.plan.actions}

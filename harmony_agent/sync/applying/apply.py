@@ -111,12 +111,12 @@ class Applier:
 
     async def _work(self, convoy: Sequence[Action], turns: Turns, outcome: Outcome) -> None:
         course = Course(convoy[0].act, turns, self._may_write)
-        try:
-            async with self._budget.take(sum(memory(action.size) for action in convoy)):
+        async with self._budget.take(sum(memory(action.size) for action in convoy)):
+            try:
                 found = await self._carry_out(convoy, course)
-                await self._note(convoy, found, outcome)
-        finally:
-            course.leave()
+            finally:
+                course.leave()
+            await self._note(convoy, found, outcome, turns)
         outcome.sent += course.sent
         outcome.received += course.received
         self._progress.dealt_with(len(convoy))
@@ -131,11 +131,12 @@ class Applier:
         except AgentError as error:
             found = [error] * len(convoy)
         for each in found:
-            course.tell(each)
+            if not course.has_told(each):
+                course.tell(each)
         return found
 
     async def _note(
-        self, convoy: Sequence[Action], found: Sequence[Found], outcome: Outcome
+        self, convoy: Sequence[Action], found: Sequence[Found], outcome: Outcome, turns: Turns
     ) -> None:
         failed = []
         for action, each in zip(convoy, found, strict=True):
@@ -146,24 +147,29 @@ class Applier:
             elif isinstance(each, GivenUpError):
                 outcome.gave_up = True
             else:
-                failed.append(self._learn(action, each, outcome))
+                failed.append(self._learn(action, each, outcome, turns))
         if failed:
             await asyncio.gather(*failed)
 
-    async def _learn(self, action: Action, error: AgentError, outcome: Outcome) -> None:
+    async def _learn(
+        self, action: Action, error: AgentError, outcome: Outcome, turns: Turns
+    ) -> None:
         """Note what an error means for the file."""
         if isinstance(error, OutcomeUnknown):
             # Whether a write took effect only the repository can tell.
             log.info("outcome unknown, looking again", extra={"file": action.path})
         if isinstance(error, OutcomeUnknown | PreconditionFailed | Absent):
-            await self._refresh(action, outcome, error)
+            await self._refresh(action, outcome, error, turns)
         else:
             outcome.failures[action.path] = error
 
-    async def _refresh(self, action: Action, outcome: Outcome, error: AgentError) -> None:
+    async def _refresh(
+        self, action: Action, outcome: Outcome, error: AgentError, turns: Turns
+    ) -> None:
         """Somebody was faster, here or there: both sides are looked at again."""
         try:
-            entry = await self._repository.stat(action.path)
+            async with turns.places:
+                entry = await self._repository.stat(action.path)
         except AgentError as second:
             outcome.failures[action.path] = second
             return

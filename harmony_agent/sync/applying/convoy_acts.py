@@ -37,7 +37,7 @@ class ConvoyActs:
     async def carry_out(self, convoy: Sequence[Action], course: Course) -> Sequence[Found]:
         """Do it, and note in one go in the base what is in step; what became of each, in order.
 
-        Raises what befalls all of them: errors of HomeFiles and Base.
+        Raises what befalls all of them: errors of Repository, HomeFiles and Base, GivenUpError.
         """
         agreed = await self._acts[convoy[0].act](convoy, course)
         rows = {

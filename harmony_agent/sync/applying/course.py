@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from harmony_agent.core.errors import Unavailable
+from harmony_agent.core.errors import AgentError, Unavailable
 from harmony_agent.sync.applying.turns import Turns
 from harmony_agent.sync.decisions.policies import REMOTE_ACTS, Act
 
@@ -21,6 +21,7 @@ class Course:
         """`may_write` says whether the repository may be written now."""
         self.sent = 0
         self.received = 0
+        self._told: dict[int, object] = {}
         self._act = act
         self._turns = turns
         self._turn = turns.turn(crowded=act in _CROWDED)
@@ -42,6 +43,11 @@ class Course:
     def tell(self, outcome: object) -> None:
         """What came of one file: see Turns.tell."""
         self._turns.tell(outcome)
+        self._told[id(outcome)] = outcome
+
+    def has_told(self, outcome: object) -> bool:
+        """Whether just this error was told; for what is none, whether anything was."""
+        return id(outcome) in self._told if isinstance(outcome, AgentError) else bool(self._told)
 
     def leave(self) -> None:
         """The repository is done with; can be repeated."""

@@ -20,7 +20,8 @@ T = TypeVar("T")
 class Crossing(Protocol):
     """Repository's operations on many small files; GivenUpError is an outcome as well.
 
-    Raises what befalls all of them: errors of Repository and Course.
+    What came of each is told to the convoy's course. Raises what befalls all of them, of which
+    nothing was told: errors of Repository and Course.
     """
 
     async def create_all(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Token | AgentError]:
@@ -61,12 +62,15 @@ class OneGo:
         """See Crossing."""
         return await self._in_turn(partial(self._repository.read_all, paths))
 
-    async def _in_turn(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _in_turn(self, ask: Callable[[], Awaitable[Sequence[T]]]) -> Sequence[T]:
         await self._course.enter()
         try:
-            return await ask()
+            outcomes = await ask()
         finally:
             self._course.leave()
+        for outcome in outcomes:
+            self._course.tell(outcome)
+        return outcomes
 
 
 class SideBySide:
@@ -108,6 +112,5 @@ class SideBySide:
             outcome = error
         finally:
             course.leave()
-        # Now, too: others wait for their turns.
-        course.tell(outcome)
+        self._course.tell(outcome)  # at once: others wait for their turns
         return outcome

@@ -4,6 +4,8 @@ Small files that go together share threads and waits for the disk; large ones ar
 a whole. Either way a file is on the disk before anybody is told that it is.
 """
 
+import asyncio
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -35,7 +37,9 @@ R = TypeVar("R")
 
 _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
-_LIMIT: Final = 120.0  # seconds for a step with a local file
+_LIMIT: Final = 120.0  # seconds for a step with a local file, or with some that go together
+_MORE: Final = 2.0  # seconds for each file of which a copy may have to stay: it is synced by itself
+_ARRIVING: Final = 2  # convoys: while one waits for the disk another is written
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 
 
@@ -62,6 +66,7 @@ class Transfers:
         self._files = files
         self._workers = workers
         self._on_progress = on_progress
+        self._arriving_now = asyncio.Semaphore(_ARRIVING)
 
     async def send(
         self,
@@ -117,8 +122,14 @@ class Transfers:
             for (path, _), data in zip(files, contents, strict=True)
             if isinstance(data, bytes)
         ]
-        new = iter(await _write_all(there, tokens, crossing) if there else ())
-        self._on_progress(sum(len(data) for _, data in there))
+        written = await _write_all(there, tokens, crossing) if there else ()
+        moved = [
+            len(data)
+            for (_, data), outcome in zip(there, written, strict=True)
+            if not isinstance(outcome, AgentError)
+        ]
+        self._on_progress(sum(moved))
+        new = iter(written)
         return [next(new) if isinstance(data, bytes) else data for data in contents]
 
     async def fetch_all(
@@ -298,7 +309,9 @@ class Transfers:
         self, path: str, arrival: Incoming, expected: LocalFile | None, *, keep: bool
     ) -> LocalFile:
         limit = _limit(0 if expected is None else expected.size)
-        return await self._workers.run(limit, self._files.place, path, arrival, expected, keep)
+        until = time.monotonic() + limit
+        place = self._files.place
+        return await self._workers.run(limit, place, path, arrival, expected, keep, until)
 
     async def _read_together(
         self, files: Sequence[tuple[str, LocalFile]]
@@ -308,13 +321,16 @@ class Transfers:
     async def _create_together(
         self, files: Sequence[tuple[str, bytes]]
     ) -> Sequence[LocalFile | AgentError]:
-        return await self._workers.run(_LIMIT, self._files.create_all, files)
+        async with self._arriving_now:
+            return await self._workers.run(_LIMIT, self._files.create_all, files)
 
     async def _exchange_together(
         self, files: Sequence[SmallArrival]
     ) -> Sequence[LocalFile | AgentError]:
-        limit = _limit(sum(each.expected.size for each in files))
-        return await self._workers.run(limit, self._files.exchange_all, files)
+        limit = _limit(sum(each.expected.size for each in files)) + _MORE * len(files)
+        async with self._arriving_now:
+            until = time.monotonic() + limit
+            return await self._workers.run(limit, self._files.exchange_all, files, until)
 
 
 async def _each_after(

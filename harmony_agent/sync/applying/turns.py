@@ -35,7 +35,8 @@ class Turns:
 
     def __init__(self, at_once: int) -> None:
         """`at_once` is how many operations the repository does well."""
-        self._crowd = asyncio.Semaphore(at_once)
+        self.places = asyncio.Semaphore(at_once)
+        """For a look at what became of a file that has left its own place."""
         self._few = asyncio.Semaphore(min(at_once, _FEW))
         self._failures_in_a_row = 0
 
@@ -46,12 +47,14 @@ class Turns:
 
     def tell(self, outcome: object) -> None:
         """What came of one file: an error counts, unless the repository is well."""
+        if isinstance(outcome, GivenUpError):
+            return
         failed = isinstance(outcome, AgentError) and not isinstance(outcome, _ANSWERS)
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
 
     def turn(self, *, crowded: bool) -> "Turn":
         """For one action; with `crowded` for one of those that are cheap in a crowd."""
-        return Turn(self, self._crowd if crowded else self._few)
+        return Turn(self, self.places if crowded else self._few)
 
 
 class Turn:

@@ -23,7 +23,15 @@ from harmony_agent.core.errors import PreconditionFailed
 from harmony_agent.core.exchange import NO_EXCHANGE, exchange
 from harmony_agent.sync.decisions.states import LocalFile
 
-__all__ = ["Replacement", "held_name", "is_known", "name_of_held", "remove", "replace_all"]
+__all__ = [
+    "Replacement",
+    "held_name",
+    "held_path",
+    "is_known",
+    "name_of_held",
+    "remove",
+    "replace_all",
+]
 
 # A name of home has 215 bytes at most, and must fit in the 255 that volumes take.
 _KNOWN_BYTES: Final = 6  # of a SHA-256; by chance one of 10^14 contents is taken for a known one
@@ -37,6 +45,12 @@ def held_name(name: str, old: str, new: str) -> str:
     """What the file `name` is called while it is taken out; contents with the hashes `old` and
     `new` (SHA-256 as hex) are known. The agent's own temporary files bear such names."""
     return f"{TEMPORARY_PREFIX}={_short(old)}{_short(new)}{name}"
+
+
+def held_path(path: str, old: str, new: str) -> str:
+    """The same for a path below home."""
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{held_name(name, old, new)}"
 
 
 def name_of_held(held: str) -> str | None:

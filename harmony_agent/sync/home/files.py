@@ -10,12 +10,12 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
-from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused
+from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unavailable
 from harmony_agent.core.group_commit import Made, NewFile, create_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
 from harmony_agent.core.volume_sync import VolumeSync
@@ -55,10 +55,7 @@ class _Written(NamedTuple):
     @property
     def held(self) -> str:
         """Where the version that is replaced is taken out to."""
-        folder, slash, name = self.path.rpartition("/")
-        return (
-            f"{folder}{slash}{custody.held_name(name, self.expected.sha256, self.arrival.sha256)}"
-        )
+        return custody.held_path(self.path, self.expected.sha256, self.arrival.sha256)
 
 
 class HomeFiles:
@@ -151,10 +148,15 @@ class HomeFiles:
         return translated(found, self.home / file.path)
 
     def place(
-        self, path: str, arrival: Incoming, expected: LocalFile | None, keep: bool
+        self,
+        path: str,
+        arrival: Incoming,
+        expected: LocalFile | None,
+        keep: bool,
+        until: float,
     ) -> LocalFile:
         """Have a written file replace the version `expected`, or (None) take a name that is free;
-        with `keep` a copy of `expected` stays."""
+        with `keep` a copy of `expected` stays. `until`: see exchange_all."""
         target = self.home / path
         with local_errors(target):
             arrival.draft.sync()
@@ -162,13 +164,16 @@ class HomeFiles:
                 _place_new(arrival.draft)
                 sync_directory(target.parent)
                 return arrival.described()
-        (placed,) = self._place_all([_Written(path, arrival, expected, keep)])
+        (placed,) = self._place_all([_Written(path, arrival, expected, keep)], until)
         if isinstance(placed, AgentError):
             raise placed
         return placed
 
-    def exchange_all(self, files: Sequence[SmallArrival]) -> list[LocalFile | AgentError]:
-        """Replace these versions; what became of each, in order."""
+    def exchange_all(
+        self, files: Sequence[SmallArrival], until: float
+    ) -> list[LocalFile | AgentError]:
+        """Replace these versions; what became of each, in order. At `until` (time.monotonic) the
+        caller waits no longer: what is not done by then is left alone."""
         outcomes: dict[str, LocalFile | AgentError] = {}
         written: list[_Written] = []
         with contextlib.ExitStack() as arrivals:
@@ -187,11 +192,11 @@ class HomeFiles:
                 if failure is not None:
                     outcomes[each.path] = translated(failure, each.arrival.draft.target)
             synced = [each for each in whole if each.path not in outcomes]
-            placed = self._place_all(synced)
+            placed = self._place_all(synced, until)
             outcomes |= {each.path: found for each, found in zip(synced, placed, strict=True)}
             return [outcomes[file.path] for file in files]
 
-    def _place_all(self, written: Sequence[_Written]) -> list[LocalFile | AgentError]:
+    def _place_all(self, written: Sequence[_Written], until: float) -> list[LocalFile | AgentError]:
         """Have synced files replace the versions expected; what became of each, in order."""
         outcomes: dict[str, LocalFile | AgentError] = {}
         ready = []
@@ -202,6 +207,12 @@ class HomeFiles:
                 ready.append(each)
             except AgentError as error:
                 outcomes[each.path] = error
+        if time.monotonic() > until:  # nobody knows any more that this is under way
+            outcomes |= {
+                each.path: Unavailable(f"{self.home / each.path}: its volume is too slow")
+                for each in ready
+            }
+            ready = []
         failures = custody.replace_all(
             [custody.Replacement(e.arrival.draft, self.home / e.held, e.expected) for e in ready]
         )
@@ -221,8 +232,13 @@ class HomeFiles:
         """Remove the version `expected`; with `keep` a copy of it stays."""
         target = self.home / path
         self._verify(path, expected, keep)
-        with self._held(path, expected.sha256, expected.sha256) as held, local_errors(target):
-            custody.remove(target, held, expected)
+        held = custody.held_path(path, expected.sha256, expected.sha256)
+        self._settle(held)  # a killed agent's
+        try:
+            with local_errors(target):
+                custody.remove(target, self.home / held, expected)
+        finally:
+            self._settle(held)
 
     def sweep(self, residue: Iterable[str], *, younger_too: bool) -> int:
         """Remove temporary files that a killed agent left; how many were removed. What Harmony
@@ -245,17 +261,6 @@ class HomeFiles:
                 "removed temporary files of an agent that was killed", extra={"files": removed}
             )
         return removed
-
-    @contextlib.contextmanager
-    def _held(self, path: str, old: str, new: str) -> Iterator[Path]:
-        """Where the file `path` is taken out to; nothing that is worth keeping is left there."""
-        folder, slash, name = path.rpartition("/")
-        held = f"{folder}{slash}{custody.held_name(name, old, new)}"
-        self._settle(held)  # a killed agent's
-        try:
-            yield self.home / held
-        finally:
-            self._settle(held)
 
     def _settle(self, residue: str) -> None:
         """Remove a file that was taken out, if it is there; if its content is not known, it is kept

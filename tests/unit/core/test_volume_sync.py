@@ -104,6 +104,47 @@ def test_a_volume_where_it_is_not_sound_is_synced_file_by_file(
     assert (disk.volumes, disk.files) == (0, 50)
 
 
+def test_files_of_two_volumes_are_synced_one_by_one(
+    disk: Disk, handles: Callable[[int], list[int]]
+) -> None:
+    """Another volume may be mounted in any folder: to sync the first file's would leave its files
+    in memory."""
+    elsewhere = [os.memfd_create(f"{number}") for number in range(20)]
+    try:
+        both = [*handles(20), *elsewhere]
+        assert VolumeSync(clock=lambda: disk.now).sync(both) == [None] * 40
+    finally:
+        for handle in elsewhere:
+            os.close(handle)
+    assert (disk.volumes, disk.files) == (0, 40)
+
+
+def test_each_volume_is_judged_for_itself(
+    disk: Disk, handles: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that may be synced as a whole says nothing of another."""
+    here = handles(20)
+    sound = os.fstat(here[0]).st_dev
+    monkeypatch.setattr(volume_sync, "_is_sound", lambda device: device == sound)
+    elsewhere = [os.memfd_create(f"{number}") for number in range(20)]
+    try:
+        sync = VolumeSync(clock=lambda: disk.now)
+        assert sync.sync(here) == [None] * 20
+        assert sync.sync(elsewhere) == [None] * 20
+    finally:
+        for handle in elsewhere:
+            os.close(handle)
+    assert (disk.volumes, disk.files) == (1, 20)
+
+
+def test_a_handle_that_is_closed_fails_alone(handles: Callable[[int], list[int]]) -> None:
+    """The others are on the disk; nothing is raised."""
+    *others, closed = VolumeSync().sync([*handles(20), 100_000])
+    assert others == [None] * 20
+    assert closed is not None
+    assert closed.errno == errno.EBADF
+
+
 def test_a_busy_volume_is_left_alone_for_a_minute(
     disk: Disk, handles: Callable[[int], list[int]]
 ) -> None:

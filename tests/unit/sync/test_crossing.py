@@ -118,3 +118,36 @@ async def test_in_one_go_all_share_a_turn_and_its_end(repository: MemoryReposito
     with pytest.raises(Unavailable, match="another owner"):
         await crossing(repository, whole.another()).create_all([("certs/x", b"")])
     assert "certs/x" not in repository.owned()
+
+
+@pytest.mark.parametrize("in_one_go", [1, 64])
+async def test_what_crossed_is_told_once(repository: MemoryRepository, in_one_go: int) -> None:
+    """Fifteen failures leave hope, and are not told again with what became of them at home; an
+    error of home's own is news."""
+    repository.in_one_go = in_one_go
+
+    def refuse(operation: str, path: str) -> None:
+        raise Refused("read-only")
+
+    repository.before = refuse
+    turns = Turns(4)
+    whole = Course(Act.CREATE, turns, Lease().may_write)
+    made = await crossing(repository, whole).create_all(FILES[:15])
+    assert all(whole.has_told(each) for each in made)
+    assert whole.has_told(None)
+    assert not turns.are_hopeless
+    home = Unavailable("no space")
+    assert not whole.has_told(home)
+    whole.tell(home)
+    assert turns.are_hopeless
+
+
+def test_what_was_not_tried_is_no_failure() -> None:
+    """Nor a success: hope stays as it was."""
+    turns = Turns(4)
+    for _ in range(15):
+        turns.tell(Refused("read-only"))
+    turns.tell(GivenUpError())
+    assert not turns.are_hopeless
+    turns.tell(Refused("read-only"))
+    assert turns.are_hopeless

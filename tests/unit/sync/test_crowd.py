@@ -100,3 +100,24 @@ async def test_a_repository_that_refuses_is_not_asked_for_every_file(
     operations = [operation for operation, _ in repository.calls]
     attempt = operations[: operations.index("list", operations.index("create"))]
     assert 0 < attempt.count("create") <= 16 + repository.at_once
+
+
+async def test_looks_at_what_others_were_faster_with_take_turns_as_well(
+    node: Node, repository: Narrow
+) -> None:
+    """Two nodes that found a system together refuse each other hundreds of files in one moment."""
+    first = node("first")
+    for number in range(FILES):
+        first.write(f"certs/{number}", str(number))
+
+    def be_faster(operation: str, path: str) -> None:
+        if operation == "create" and path == "certs/0":
+            for number in range(FILES):
+                repository.put(f"certs/{number}", b"theirs %d" % number)
+
+    repository.before = be_faster
+    async with first.configuration() as sync:
+        repository.most = 0
+        await sync.take_on()
+    assert repository.most == repository.at_once
+    assert ("stat", "certs/0") in repository.calls

@@ -4,6 +4,7 @@ nothing that Harmony wrote is lost."""
 import errno
 import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ def exchange_many(files: HomeFiles, old: LocalFile) -> None:
         assert present is not None
         arrivals.append(SmallArrival(other, NEW, present, keep=False))
     arrivals.sort()
-    outcomes = files.exchange_all(arrivals)
+    outcomes = files.exchange_all(arrivals, math.inf)
     assert sum(isinstance(each, LocalFile) for each in outcomes) >= len(OTHERS)
 
 

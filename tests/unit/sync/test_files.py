@@ -1,6 +1,7 @@
 """Changes to home happen whole, only over what was expected, and keep what they replace."""
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from harmony_agent.core.errors import (
 )
 from harmony_agent.core.open_folders import OpenFolders
 from harmony_agent.sync.decisions.states import LocalFile, digest
-from harmony_agent.sync.home.files import HomeFiles
+from harmony_agent.sync.home.files import HomeFiles, SmallArrival
 from harmony_agent.sync.home.local_errors import local_errors
 from harmony_agent.sync.home.streams import CHUNK
 from tests.unit.sync.homes import exchange
@@ -186,6 +187,17 @@ def test_a_file_in_pieces_is_handed_out_whole_or_not_to_its_end(files: HomeFiles
     source.close()
 
 
+def test_what_comes_too_late_replaces_nothing(files: HomeFiles) -> None:
+    """Whoever asked for it has given up by then, and may have decided otherwise."""
+    arrivals = [
+        SmallArrival(name, b"theirs", write(files, name, b"old"), name == "b")
+        for name in ("a", "b", "c")
+    ]
+    outcomes = files.exchange_all(arrivals, time.monotonic() - 1)
+    assert [type(each) for each in outcomes] == [Unavailable] * 3
+    assert everything(files.home) == {"a": b"old", "b": b"old", "c": b"old"}
+
+
 def test_a_file_written_in_pieces_takes_its_place_only_over_what_was_expected(
     files: HomeFiles, tmp_path: Path
 ) -> None:
@@ -196,8 +208,8 @@ def test_a_file_written_in_pieces_takes_its_place_only_over_what_was_expected(
     arrival.write(b"new ")
     arrival.write(b"content")
     with pytest.raises(PreconditionFailed):
-        files.place("certs/large", arrival, None, keep=False)
-    made = files.place("certs/large", arrival, expected, keep=True)
+        files.place("certs/large", arrival, None, False, math.inf)
+    made = files.place("certs/large", arrival, expected, True, math.inf)
     arrival.discard()
     status = (files.home / "certs/large").stat()
     assert made == LocalFile(digest(b"new content"), 11, status.st_mtime_ns, status.st_ino)

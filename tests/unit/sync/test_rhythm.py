@@ -393,3 +393,23 @@ async def test_a_wall_clock_set_back_changes_nothing(
             arrived = second.home / "conf/Options.xml"
             await until(lambda: arrived.read_text() == text, POLL + 1)  # noqa: B023
         assert repository.conflicts() == []
+
+
+async def test_when_answers_are_lost_the_rest_follows_soon(node: Node) -> None:
+    """Sixteen writes without an answer end a pass, also if all of them took effect: the others are
+    not left for the next look at everything."""
+    first = node("first")
+    lost: set[str] = set()
+
+    def loses(operation: str, path: str) -> bool:
+        if operation == "create" and path.startswith("certs/") and len(lost) < 16:
+            lost.add(path)
+            return True
+        return False
+
+    async with agents(first):
+        first.repository.loses_answer = loses
+        for number in range(30):
+            first.write(f"certs/{number:02}", str(number))
+        assert await until(lambda: len(first.repository.owned()) == 30, 100) < 10
+    assert len(lost) == 16
