@@ -38,7 +38,9 @@ def _run_agent(flags: dict[str, str | None], init_limit: float | None) -> int:
         log.warning("%s", warning)
     # Imported here: a mistake in the settings is told without waiting for all of it.
     from harmony_agent.agent import Agent  # noqa: PLC0415
+    from harmony_agent.core.open_files import allow_many_files  # noqa: PLC0415
 
+    allow_many_files()
     given = {key: value for key, value in flags.items() if value}
     agent = Agent(settings, os.environ, given)
     return asyncio.run(agent.init(init_limit) if init_limit is not None else agent.run())

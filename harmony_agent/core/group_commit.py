@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from harmony_agent.core.durable import NO_LINKS, temporary_name
 from harmony_agent.core.open_folders import OpenFolders
+from harmony_agent.core.threads import many_calls
 from harmony_agent.core.volume_sync import VolumeSync
 
 __all__ = ["Made", "NewFile", "create_together", "replace_together"]
@@ -88,12 +89,14 @@ def _write_together(
     stem = temporary_name()
     drafts = [_Draft(file, f"{stem}-{number}") for number, file in enumerate(files)]
     try:
-        _each(drafts, lambda draft: draft.write(folders))
+        with many_calls():
+            _each(drafts, lambda draft: draft.write(folders))
         written = [draft for draft in drafts if draft.failure is None]
         failures = volume.sync([draft.handle for draft in written])
         for draft, failure in zip(written, failures, strict=True):
             draft.failure = failure
-        put(drafts)
+        with many_calls():
+            put(drafts)
         _sync_folders(drafts, folders)
         return [draft.outcome for draft in drafts]
     finally:

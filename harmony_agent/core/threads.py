@@ -1,13 +1,18 @@
 """Blocking libraries in bounded threads, each call with a time limit."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from harmony_agent.core.errors import OutcomeUnknown, Unavailable
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "many_calls"]
+
+_MANY_CALLS: Final = threading.Lock()
+_COURTESY: Final = 0.05  # seconds to wait for another thread's many calls: it may hang in one
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +55,22 @@ class Workers:
     def close(self) -> None:
         """Take no more calls; those that hang are left behind."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def many_calls() -> Iterator[None]:
+    """For a thread that makes many quick system calls in a row, such as those on small files.
+
+    Each gives the interpreter away and wants it back: two threads that do so at the same time take
+    twice the CPU and are no faster. They take turns, unless one takes long. Not for what waits for
+    a disk.
+    """
+    has_turn = _MANY_CALLS.acquire(timeout=_COURTESY)
+    try:
+        yield
+    finally:
+        if has_turn:
+            _MANY_CALLS.release()
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

@@ -19,6 +19,7 @@ from harmony_agent.core.durable import NO_LINKS, Draft, is_temporary, sync_direc
 from harmony_agent.core.errors import AgentError, Unsupported
 from harmony_agent.core.group_commit import Made, NewFile, create_together, replace_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
+from harmony_agent.core.threads import many_calls
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.repositories.file.errors import translate
 from harmony_agent.repositories.file.mounted_folder import (
@@ -43,7 +44,8 @@ from harmony_agent.settings.model import FileRepository
 
 __all__ = ["FileConnector"]
 
-_TOGETHER: Final = 64  # files that are read or made in one go; each new one keeps two handles open
+# Files that are read or made in one go; each new one keeps a handle open, and one of its folder.
+_TOGETHER: Final = 256
 _QUICK: Final = 0.1  # seconds of listing by one thread before another helps
 _USUAL: Final = 1024 * 1024  # bytes of a file that is read whole; callers bound their sum
 
@@ -188,7 +190,8 @@ class FileConnector(FolderRepository):
                 return self._failure("read", path, error)
 
         try:
-            return list(map(read, paths))
+            with many_calls():
+                return list(map(read, paths))
         finally:
             folders.close()
 

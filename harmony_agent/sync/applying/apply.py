@@ -41,8 +41,8 @@ _BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 # More than the repository works on at once: those that have arrived wait for the disk meanwhile,
 # and those that are sent next are read.
 _IN_FLIGHT: Final = 64
-# While one waits for the disk another is written, also where each step takes a while.
-_CONVOYS: Final = 4
+# While one waits for the disk another is written.
+_CONVOYS: Final = 2
 
 _SENDING: Final = frozenset({Act.CREATE, Act.REPLACE, Act.OVERRULE})
 

@@ -8,7 +8,7 @@ from harmony_agent.sync.decisions.policies import Act
 
 __all__ = ["convoys"]
 
-_USUAL: Final = 64  # files, for a repository that takes them one by one
+_USUAL: Final = 128  # files, for a repository that takes them one by one
 # Of a convoy no file is done with before the last one is: a larger file goes by itself.
 _SMALL: Final = 256 * 1024  # bytes
 _TOGETHER: Final = 4 * 1024 * 1024  # bytes

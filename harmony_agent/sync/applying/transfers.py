@@ -4,7 +4,6 @@ Small files that go together share threads and waits for the disk; large ones ar
 a whole. Either way a file is on the disk before anybody is told that it is.
 """
 
-import asyncio
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -39,7 +38,6 @@ _LARGE: Final = 8 * 1024 * 1024  # bytes; what is larger goes in pieces
 _PIECES: Final = 4  # of a large file that are in memory at the same time, library buffers included
 _LIMIT: Final = 120.0  # seconds for a step with a local file, or with some that go together
 _MORE: Final = 2.0  # seconds for each file of which a copy may have to stay: it is synced by itself
-_ARRIVING: Final = 2  # convoys: while one waits for the disk another is written
 _SLOWEST: Final = 1024 * 1024  # bytes a second; a volume slower than this is broken
 
 
@@ -66,7 +64,6 @@ class Transfers:
         self._files = files
         self._workers = workers
         self._on_progress = on_progress
-        self._arriving_now = asyncio.Semaphore(_ARRIVING)
 
     async def send(
         self,
@@ -321,16 +318,14 @@ class Transfers:
     async def _create_together(
         self, files: Sequence[tuple[str, bytes]]
     ) -> Sequence[LocalFile | AgentError]:
-        async with self._arriving_now:
-            return await self._workers.run(_LIMIT, self._files.create_all, files)
+        return await self._workers.run(_LIMIT, self._files.create_all, files)
 
     async def _exchange_together(
         self, files: Sequence[SmallArrival]
     ) -> Sequence[LocalFile | AgentError]:
         limit = _limit(sum(each.expected.size for each in files)) + _MORE * len(files)
-        async with self._arriving_now:
-            until = time.monotonic() + limit
-            return await self._workers.run(limit, self._files.exchange_all, files, until)
+        until = time.monotonic() + limit
+        return await self._workers.run(limit, self._files.exchange_all, files, until)
 
 
 async def _each_after(

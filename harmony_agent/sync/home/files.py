@@ -18,6 +18,7 @@ from harmony_agent.core.durable import NO_LINKS, Draft, sync_directory
 from harmony_agent.core.errors import AgentError, PreconditionFailed, Refused, Unavailable
 from harmony_agent.core.group_commit import Made, NewFile, create_together
 from harmony_agent.core.open_folders import OpenFolders, read_small
+from harmony_agent.core.threads import many_calls
 from harmony_agent.core.volume_sync import VolumeSync
 from harmony_agent.sync.decisions.states import LocalFile, digest
 from harmony_agent.sync.home import custody
@@ -76,7 +77,8 @@ class HomeFiles:
         PreconditionFailed); what became of each, in order."""
         folders = OpenFolders(self.home)
         try:
-            return [self._read(folders, path, expected) for path, expected in files]
+            with many_calls():
+                return [self._read(folders, path, expected) for path, expected in files]
         finally:
             folders.close()
 

@@ -72,8 +72,8 @@ def test_a_convoy_takes_a_bounded_amount_of_memory() -> None:
 
 def test_a_repository_that_takes_files_one_by_one_gets_convoys_as_well() -> None:
     """They share what they need at home."""
-    actions = [action(Act.CREATE, f"{number}") for number in range(130)]
-    assert [len(convoy) for convoy in convoys(actions, 1)] == [64, 64, 2]
+    actions = [action(Act.CREATE, f"{number}") for number in range(260)]
+    assert [len(convoy) for convoy in convoys(actions, 1)] == [128, 128, 4]
 
 
 class OneGo(MemoryRepository):
