@@ -31,7 +31,7 @@ TOLD_WITHIN = 25.0  # seconds; less than an operation may take by its usual limi
 def impatience() -> Iterator[None]:
     """Operations are given up soon."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("limits", "folders", "objects"):
+        for module in ("limits", "folders", "objects.repository"):
             for name in ("CONTROL_LIMIT", "DATA_LIMIT"):
                 patch.setattr(f"harmony_agent.repositories.{module}.{name}", PATIENCE)
         yield

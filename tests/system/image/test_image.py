@@ -129,11 +129,12 @@ for path in pathlib.Path(models.__file__).parent.glob("*.py"):
         "import smbclient, google.auth, splunklib.client",
         "import harmony_agent.repositories.objects.azure_token",
         "import harmony_agent.logs.systems.datadog_sdk",
-        "from harmony_agent.repositories import azureblob, file, gcpbucket, s3, smb",
+        "import harmony_agent.repositories.smb.connector",
+        "from harmony_agent.repositories.objects import azureblob, gcpbucket, s3",
         "import zoneinfo; zoneinfo.ZoneInfo('America/New_York')",
         "import ssl; assert ssl.create_default_context().get_ca_certs()",
     ],
-    ids=["datadog", "sdks", "azure", "search", "connectors", "zones", "authorities"],
+    ids=["datadog", "sdks", "azure", "search", "smb", "stores", "zones", "authorities"],
 )
 def test_nothing_is_missing(podman: Podman, code: str) -> None:
     """What was taken out of the libraries is what the agent never loads."""
