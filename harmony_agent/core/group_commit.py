@@ -54,7 +54,8 @@ def create_together(
     """
 
     def put(drafts: Sequence[_Draft]) -> None:
-        _each(drafts, lambda draft: draft.put_new(alone))
+        with many_calls():
+            _each(drafts, lambda draft: draft.put_new(alone))
 
     return _write_together(files, folders, volume, put)
 
@@ -74,7 +75,7 @@ def replace_together(
     """
 
     def put(drafts: Sequence[_Draft]) -> None:
-        with alone():
+        with alone(), many_calls():
             _each(drafts, lambda draft: change(draft.file, draft.put_over))
 
     return _write_together(files, folders, volume, put)
@@ -95,8 +96,7 @@ def _write_together(
         failures = volume.sync([draft.handle for draft in written])
         for draft, failure in zip(written, failures, strict=True):
             draft.failure = failure
-        with many_calls():
-            put(drafts)
+        put(drafts)
         _sync_folders(drafts, folders)
         return [draft.outcome for draft in drafts]
     finally:
