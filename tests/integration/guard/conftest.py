@@ -16,7 +16,7 @@ from harmony_agent.lifecycle.signals import SignalDirectory
 
 LIMIT = 15.0  # seconds that a condition may take; the guard looks once a second
 # A test run in the background ignores these two, and a shell can't trap what it was born to ignore.
-_DEFAULT_SIGNALS = ("env", "--default-signal=INT,QUIT")
+_DEFAULT_SIGNALS = ("env", "--default-signal=HUP,INT,QUIT")
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
 
 
